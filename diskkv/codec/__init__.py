@@ -1,0 +1,1 @@
+"""Pure functions between bytes and values: key layouts, numbers, records, RDB. No I/O, no state."""

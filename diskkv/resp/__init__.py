@@ -1,0 +1,1 @@
+"""The Redis protocol without I/O: an incremental request parser and reply encoders."""

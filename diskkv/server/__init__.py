@@ -1,0 +1,1 @@
+"""The only home of trio and sockets: reactor, connections, TLS, background tasks."""

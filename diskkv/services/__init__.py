@@ -1,0 +1,1 @@
+"""State shared by clients: sessions, pub/sub, blocked clients, expiry, notifications, ACL, scripts, statistics."""

@@ -1,0 +1,1 @@
+"""Operator tools: diskkvctl and the benchmarks."""
