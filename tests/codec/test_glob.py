@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from random import Random
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from diskkv.codec.glob import MAX_STAR_NESTING, compile_glob, is_literal, literal_prefix
+from tests.harness.servers import ServerProcess, reference_flavour
 
 
 def oracle(pattern: bytes, string: bytes, nocase: bool, nesting: int = 0) -> bool:
@@ -183,3 +185,17 @@ def test_every_byte_as_a_literal() -> None:
         char = bytes((byte,))
         assert compile_glob(b"?" + re.sub(rb"([*?\[\\])", rb"\\\1", char) + b"*")(b"x" + char + b"y")
         assert compile_glob(b"?[\\" + char + b"]*")(b"x" + char + b"y")
+
+
+def test_keys_of_a_real_server_agree() -> None:
+    random = Random(5)
+    letters = [b"a", b"b", b"A", b"C", b"]", b"-", b"\\", b"[", b"^", b"*", b"\xff", b"\0", b"\x80", b"\n"]
+    specials = [b"*", b"?", b"[", b"[", b"]", b"^", b"-", b"-", b"\\", b"a", b"b", b"B", b"Z", b"c", b"\xff", b"\0"]
+    keys = {b"".join(random.choices(letters, k=random.randrange(5))) for _ in range(400)}
+    globs = {b"".join(random.choices(specials, k=random.randrange(1, 9))) for _ in range(1500)} - {b"*"}
+    with ServerProcess(reference_flavour()) as server, server.connect() as wire:
+        wire.pipeline([("SET", key, b"") for key in keys])
+        for glob, reply in zip(globs, wire.pipeline([("KEYS", glob) for glob in globs]), strict=True):
+            assert isinstance(reply, list)
+            matches = compile_glob(glob)
+            assert sorted(filter(matches, keys)) == sorted(reply), glob
