@@ -1,0 +1,119 @@
+"""The suites from the command line, on small sizes, with a real redis-server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools import bench
+from tools.benchmarks import redis_benchmark, servers
+from tools.benchmarks.errors import BenchError
+from tools.benchmarks.servers import KINDS, Launch, Server, ServerKind
+
+FAKE_PROGRAM = """#!/bin/sh
+printf '"test","rps","avg_latency_ms","min_latency_ms",'
+echo '"p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"'
+echo '"SET","2000.00","0.3","0.1","0.25","0.5","0.75","2.0"'
+"""
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = bench.main(list(arguments))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.fixture
+def fake_redis_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redis-benchmark that answers at once, so that the suites can be tested where the real one is not installed."""
+    program = tmp_path / "redis-benchmark"
+    program.write_text(FAKE_PROGRAM)
+    program.chmod(0o755)
+    monkeypatch.setattr(redis_benchmark, "require", lambda: str(program))
+
+
+@pytest.mark.usefixtures("fake_redis_benchmark")
+def test_a_suite_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out_file = tmp_path / "out.json"
+    status, out, err = run(
+        capsys,
+        *("basic", "--servers", "redis", "--tests", "set", "--rounds", "2", "--keyspace", "100"),
+        *("--work-dir", str(tmp_path), "--json", str(out_file)),
+    )
+    assert status == 0
+    assert "| SET P=1 " in out
+    assert "2,000 (2,000-2,000)" in out
+    assert "round 2/2" in err
+    document = json.loads(out_file.read_text())
+    assert [result["pipeline"] for result in document["results"]] == [1, 16]
+    assert document["servers"][0]["memory"]["peak"] > 0
+    assert list(tmp_path.glob("diskkv-bench-*")) == []
+
+
+@pytest.mark.usefixtures("fake_redis_benchmark")
+def test_an_unknown_test_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "basic", "--servers", "redis", "--tests", "nope")
+    assert (status, out) == (1, "")
+    assert err == "bench.py: no test 'nope' in this suite; it has set, get\n"
+
+
+def test_an_unknown_server_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.main(["basic", "--servers", "oracle"])
+    assert "unknown server 'oracle'" in capsys.readouterr().err
+
+
+def test_startup_loads_restarts_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out_file = tmp_path / "out.json"
+    status, out, _ = run(
+        capsys,
+        *("startup", "--servers", "redis", "--keys", "3k", "--mset", "7", "--cold", "--quiet"),
+        *("--work-dir", str(tmp_path), "--json", str(out_file)),
+    )
+    assert status == 0
+    assert "| redis " in out
+    result = json.loads(out_file.read_text())["results"][0]
+    assert result["disk_bytes"] >= 3000 * 100
+    assert result["peak_bytes"] > result["ready_rss_bytes"] / 2
+    assert result["ready_s"] > 0
+
+
+def test_collections_measures_every_command_on_both_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out_file = tmp_path / "out.json"
+    status, out, _ = run(
+        capsys,
+        *("collections", "--servers", "redis", "--elements", "100,1k", "--repeat", "3", "--pops", "200", "--quiet"),
+        *("--work-dir", str(tmp_path), "--json", str(out_file)),
+    )
+    assert status == 0
+    assert "| redis 100 us | redis 1,000 us | growth |" in " ".join(out.split())
+    by_size = json.loads(out_file.read_text())["results"]["redis"]
+    for size in ("100", "1000"):
+        assert {name for name, found in by_size[size].items() if "median_us" not in found} == set()
+        assert by_size[size]["HGET"]["measurements"] == 3
+        assert by_size[size]["FLUSHDB"]["measurements"] == 1
+
+
+def test_another_process_on_the_port_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = Launch(tmp_path)
+    first = Server(KINDS["redis"], launch, tmp_path / "first")
+    first.start()
+    try:
+        monkeypatch.setattr(servers, "free_port", lambda: first.port)
+        sleeper = ServerKind("sleeper", lambda: ["sleep", "30", "#"], lambda _: [])
+        monkeypatch.setattr(Server, "_command", lambda self: ["sleep", "30"])
+        second = Server(sleeper, launch, tmp_path / "second")
+        with pytest.raises(BenchError, match=rf"answered by process {first.pid}, not by sleeper"):
+            second.start()
+        assert second.process is None
+    finally:
+        first.kill()
+
+
+def test_a_server_that_ends_at_once_shows_its_last_line(tmp_path: Path) -> None:
+    kind = ServerKind("broken", lambda: ["sh", "-c", "echo no such option; exit 3"], lambda _: [])
+    server = Server(kind, Launch(tmp_path), tmp_path / "broken")
+    with pytest.raises(BenchError, match="broken ended with status 3: no such option"):
+        server.start()
