@@ -6,7 +6,8 @@ Only the type byte before a value tells its encoding; all readers leave the sour
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from diskkv.codec import rdb_const as rdb
 from diskkv.codec.rdb_packed import INT64_MAX, decode_intset, decode_listpack, decode_ziplist, decode_zipmap
@@ -28,20 +29,63 @@ _unpack_double = struct.Struct("<d").unpack_from
 _SPECIAL_SCORES = {254: float("inf"), 255: float("-inf")}
 
 
+ItemReader = Callable[[RdbSource, int], RdbValue]
+
+# A quicklist node holds 8 KiB of elements by default; pieces of lists are counted in nodes.
+_NODE_ELEMENTS = 128
+
+
 def read_value(source: RdbSource, type_number: int, version: int) -> RdbValue:
     """The value of type `type_number` at the source, as RDB version `version` writes it.
 
     It can be an empty collection (see `is_empty`). Raises RdbDataError when it does not decode, RdbUnsupportedError
     for a module's value.
     """
+    items = _open_items(source, type_number, version)
+    if items is not None:
+        return items(source, source.length())
+    return _whole_reader(type_number)(source)
+
+
+def read_pieces(
+    source: RdbSource, type_number: int, version: int, max_elements: int
+) -> Iterator[tuple[RdbValue, bool]]:
+    """As `read_value`, but (piece, is_last) of a plain or quicklist collection of more than `max_elements` elements.
+
+    Duplicates are only seen within a piece. Streams and packed collections come whole.
+    """
+    items = _open_items(source, type_number, version)
+    if items is None:
+        yield _whole_reader(type_number)(source), True
+        return
+    step = max_elements
+    if type_number in (rdb.LIST_QUICKLIST, rdb.LIST_QUICKLIST_2):
+        step = max(1, max_elements // _NODE_ELEMENTS)
+    remaining = source.length()
+    source.check_count(remaining, 1)
+    while remaining > step:
+        yield items(source, step), False
+        remaining -= step
+    yield items(source, remaining), True
+
+
+def _open_items(source: RdbSource, type_number: int, version: int) -> ItemReader | None:
+    """The reader of a number of elements or nodes, when the type is a count and then these; else None."""
+    if type_number == rdb.HASH_METADATA:
+        # Each expiry is kept as its distance from the earliest one, plus 1; 0 stands for none.
+        return partial(_hash_expiry_items, base_ms=_require_expiry(source.int64()) - 1)
     if type_number == rdb.HASH_2_VALKEY and version >= rdb.VALKEY_VERSION:
-        return _read_hash_valkey(source)
-    reader = _READERS.get(type_number)
+        return _hash_valkey_items
+    return _ITEM_READERS.get(type_number)
+
+
+def _whole_reader(type_number: int) -> Callable[[RdbSource], RdbValue]:
+    reader = _WHOLE_READERS.get(type_number)
     if reader is None:
         if type_number in (rdb.MODULE_2, rdb.MODULE_PRE_GA):
             raise RdbUnsupportedError("a module's value")
         raise RdbDataError(f"unknown value type {type_number}")
-    return reader(source)
+    return reader
 
 
 def is_empty(value: RdbValue) -> bool:
@@ -71,24 +115,24 @@ def _read_string(source: RdbSource) -> RdbValue:
 # --- lists
 
 
-def _read_list(source: RdbSource) -> RdbValue:
-    return ListValue(source.strings(source.length()))
+def _list_items(source: RdbSource, count: int) -> RdbValue:
+    return ListValue(source.strings(count))
 
 
 def _read_list_ziplist(source: RdbSource) -> RdbValue:
     return ListValue(decode_ziplist(source.string()))
 
 
-def _read_quicklist(source: RdbSource) -> RdbValue:
+def _quicklist_items(source: RdbSource, count: int) -> RdbValue:
     elements: list[bytes] = []
-    for _ in range(source.length()):
+    for _ in range(count):
         elements += decode_ziplist(source.string())
     return ListValue(elements)
 
 
-def _read_quicklist_2(source: RdbSource) -> RdbValue:
+def _quicklist_2_items(source: RdbSource, count: int) -> RdbValue:
     elements: list[bytes] = []
-    for _ in range(source.length()):
+    for _ in range(count):
         container = source.length()
         node = source.string()
         if container == rdb.NODE_PLAIN:
@@ -108,8 +152,8 @@ def _set(members: list[bytes]) -> SetValue:
     return SetValue(members)
 
 
-def _read_set(source: RdbSource) -> RdbValue:
-    return _set(source.strings(source.length()))
+def _set_items(source: RdbSource, count: int) -> RdbValue:
+    return _set(source.strings(count))
 
 
 def _read_set_intset(source: RdbSource) -> RdbValue:
@@ -139,9 +183,8 @@ def _parse_score(text: bytes) -> float:
     return score
 
 
-def _read_zset(source: RdbSource) -> RdbValue:
+def _zset_items(source: RdbSource, count: int) -> RdbValue:
     entries = []
-    count = source.length()
     source.check_count(count, 2)
     for _ in range(count):
         member = source.string()
@@ -152,10 +195,9 @@ def _read_zset(source: RdbSource) -> RdbValue:
     return _zset(entries)
 
 
-def _read_zset_2(source: RdbSource) -> RdbValue:
+def _zset_2_items(source: RdbSource, count: int) -> RdbValue:
     entries: list[tuple[bytes, float]] = []
     append = entries.append
-    count = source.length()
     source.check_count(count, 9)
     buf, pos = source.buf, source.pos
     fast_end = len(buf) - 72
@@ -216,8 +258,7 @@ def _require_expiry(expire_ms: int) -> int:
     return expire_ms
 
 
-def _read_hash(source: RdbSource) -> RdbValue:
-    count = source.length()
+def _hash_items(source: RdbSource, count: int) -> RdbValue:
     source.check_count(count, 2)
     return _hash_from_flat(source.strings(2 * count))
 
@@ -234,18 +275,8 @@ def _read_hash_listpack(source: RdbSource) -> RdbValue:
     return _hash_from_flat(decode_listpack(source.string()))
 
 
-def _read_hash_metadata(source: RdbSource) -> RdbValue:
-    # Each expiry is kept as its distance from the earliest one, plus 1; 0 stands for none.
-    return _read_hash_expiries_first(source, _require_expiry(source.int64()) - 1)
-
-
-def _read_hash_metadata_pre_ga(source: RdbSource) -> RdbValue:
-    return _read_hash_expiries_first(source, 0)
-
-
-def _read_hash_expiries_first(source: RdbSource, base_ms: int) -> HashValue:
+def _hash_expiry_items(source: RdbSource, count: int, base_ms: int = 0) -> RdbValue:
     entries = []
-    count = source.length()
     source.check_count(count, 3)
     for _ in range(count):
         relative = source.length()
@@ -255,9 +286,8 @@ def _read_hash_expiries_first(source: RdbSource, base_ms: int) -> HashValue:
     return _hash(entries)
 
 
-def _read_hash_valkey(source: RdbSource) -> HashValue:
+def _hash_valkey_items(source: RdbSource, count: int) -> RdbValue:
     entries = []
-    count = source.length()
     source.check_count(count, 10)
     for _ in range(count):
         name = source.string()
@@ -298,28 +328,30 @@ def _read_stream_3(source: RdbSource) -> StreamValue:
     return read_stream(source, 3)
 
 
-_READERS: dict[int, Callable[[RdbSource], RdbValue]] = {
+_ITEM_READERS: dict[int, ItemReader] = {
+    rdb.LIST: _list_items,
+    rdb.SET: _set_items,
+    rdb.ZSET: _zset_items,
+    rdb.HASH: _hash_items,
+    rdb.ZSET_2: _zset_2_items,
+    rdb.LIST_QUICKLIST: _quicklist_items,
+    rdb.LIST_QUICKLIST_2: _quicklist_2_items,
+    rdb.HASH_METADATA_PRE_GA: _hash_expiry_items,
+}
+
+_WHOLE_READERS: dict[int, Callable[[RdbSource], RdbValue]] = {
     rdb.STRING: _read_string,
-    rdb.LIST: _read_list,
-    rdb.SET: _read_set,
-    rdb.ZSET: _read_zset,
-    rdb.HASH: _read_hash,
-    rdb.ZSET_2: _read_zset_2,
     rdb.HASH_ZIPMAP: _read_hash_zipmap,
     rdb.LIST_ZIPLIST: _read_list_ziplist,
     rdb.SET_INTSET: _read_set_intset,
     rdb.ZSET_ZIPLIST: _read_zset_ziplist,
     rdb.HASH_ZIPLIST: _read_hash_ziplist,
-    rdb.LIST_QUICKLIST: _read_quicklist,
     rdb.STREAM_LISTPACKS: _read_stream_1,
     rdb.HASH_LISTPACK: _read_hash_listpack,
     rdb.ZSET_LISTPACK: _read_zset_listpack,
-    rdb.LIST_QUICKLIST_2: _read_quicklist_2,
     rdb.STREAM_LISTPACKS_2: _read_stream_2,
     rdb.SET_LISTPACK: _read_set_listpack,
     rdb.STREAM_LISTPACKS_3: _read_stream_3,
-    rdb.HASH_METADATA_PRE_GA: _read_hash_metadata_pre_ga,
     rdb.HASH_LISTPACK_EX_PRE_GA: _read_hash_listpack_ex_pre_ga,
-    rdb.HASH_METADATA: _read_hash_metadata,
     rdb.HASH_LISTPACK_EX: _read_hash_listpack_ex,
 }

@@ -100,6 +100,20 @@ def plain_scores(
     return b"".join([string(member) + _ascii_score(score) for member, score in entries])
 
 
+def plain_expiring_fields(
+    entries: Iterable[tuple[bytes, bytes, int]], base_ms: int, version: int, string: StringEncoder = encode_raw_string
+) -> bytes:
+    """Fields with values and expiries, of a plain hash of type HASH_METADATA with `base_ms`, or Valkey's."""
+    if version >= rdb.VALKEY_VERSION:
+        return b"".join([string(name) + string(data) + _pack_int64(at_ms or -1) for name, data, at_ms in entries])
+    return b"".join(
+        [
+            encode_length(at_ms - base_ms + 1 if at_ms else 0) + string(name) + string(data)
+            for name, data, at_ms in entries
+        ]
+    )
+
+
 def _ascii_score(score: float) -> bytes:
     if score in (float("inf"), float("-inf")):
         return b"\xfe" if score > 0 else b"\xff"
@@ -176,35 +190,30 @@ def format_score(score: float) -> bytes:
 def _encode_hash(value: HashValue, version: int, string: StringEncoder) -> tuple[int, bytes]:
     entries = value.entries
     if value.has_expiry:
-        if version >= rdb.VALKEY_VERSION:
-            return rdb.HASH_2_VALKEY, _encode_hash_valkey(entries, string)
         if version < rdb.FIELD_EXPIRY_VERSION:
             raise RdbUnsupportedError(f"RDB version {version} has no expiry of hash fields")
-        return _encode_hash_expiry(entries, string)
+        return _encode_hash_expiry(entries, version, string)
     flat = [text for name, data, _ in entries for text in (name, data)]
     if version >= rdb.LISTPACK_VERSION and _fits_packed(flat, 2):
         return rdb.HASH_LISTPACK, string(encode_listpack(flat))
     return rdb.HASH, encode_length(len(entries)) + plain_strings(flat, string)
 
 
-def _encode_hash_expiry(entries: list[tuple[bytes, bytes, int]], string: StringEncoder) -> tuple[int, bytes]:
+def _encode_hash_expiry(
+    entries: list[tuple[bytes, bytes, int]], version: int, string: StringEncoder
+) -> tuple[int, bytes]:
     # Redis keeps the soonest first and the fields without expiry last, and wants to find them so.
     in_order = sorted(entries, key=lambda entry: entry[2] or 1 << 63)
     first_ms = in_order[0][2]
+    if version >= rdb.VALKEY_VERSION:
+        fields = plain_expiring_fields(in_order, first_ms, version, string)
+        return rdb.HASH_2_VALKEY, encode_length(len(in_order)) + fields
     flat = [text for name, data, _ in in_order for text in (name, data)]
     if _fits_packed(flat, 2):
         triples = [text for name, data, expire_ms in in_order for text in (name, data, b"%d" % expire_ms)]
         return rdb.HASH_LISTPACK_EX, _pack_int64(first_ms) + string(encode_listpack(triples))
-    parts = [_pack_int64(first_ms), encode_length(len(in_order))]
-    for name, data, expire_ms in in_order:
-        parts.append(encode_length(expire_ms - first_ms + 1 if expire_ms else 0) + string(name) + string(data))
-    return rdb.HASH_METADATA, b"".join(parts)
-
-
-def _encode_hash_valkey(entries: list[tuple[bytes, bytes, int]], string: StringEncoder) -> bytes:
-    parts = [encode_length(len(entries))]
-    parts += [string(name) + string(data) + _pack_int64(expire_ms or -1) for name, data, expire_ms in entries]
-    return b"".join(parts)
+    fields = plain_expiring_fields(in_order, first_ms, version, string)
+    return rdb.HASH_METADATA, _pack_int64(first_ms) + encode_length(len(in_order)) + fields
 
 
 def _fits_packed(elements: list[bytes], per_entry: int) -> bool:
