@@ -1,0 +1,255 @@
+"""From arguments to a reply: the one place for every check that is not a command's own.
+
+`execute_batch` is the hot loop. It runs the commands in `client.fast` straight away: that table holds plain data
+commands, and is empty for a client or at a time that needs any of the checks of `execute` (login, ACL, MULTI, RESP2
+subscriptions, CLIENT PAUSE and REPLY, MONITOR, refused writes ...).
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter_ns
+from typing import Any
+
+from diskkv.commands.registry import TABLE, Command, Flag
+from diskkv.errors import CommandError, StorageError
+from diskkv.resp import reply
+from diskkv.services.blocking import Block
+from diskkv.services.client import Client
+
+log = logging.getLogger(__name__)
+
+_OUTPUT_PAUSE_BYTES = 1 << 20
+"""A client's turn ends when its replies take this much, so that one pipeline cannot fill the memory."""
+
+_NOAUTH = b"NOAUTH Authentication required."
+_IN_TRANSACTION = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
+_IN_SUBSCRIPTION = frozenset(
+    {"subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe", "ping", "quit", "reset"}
+)
+_SHOWN_ARGUMENTS_BYTES = 128
+
+
+class _Held:
+    """The type of `HELD`."""
+
+
+HELD = _Held()
+"""Answered by `execute` for a request that has to wait (CLIENT PAUSE): it is to be executed again later."""
+
+
+def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: int) -> int:
+    """Execute requests[at:stop]; answers the index of the first one that was not executed.
+
+    Stops early when the client blocks, is paused or closed, or its replies take much room.
+    """
+    instance = client.instance
+    engine = client.engine
+    journal = engine.journal
+    out = client.out
+    ready = instance.blocking.ready
+    slow_ns = instance.slowlog.threshold_ns
+    fast = client.fast
+    room_bytes = _OUTPUT_PAUSE_BYTES
+    start_ns = perf_counter_ns()
+    while at < stop:
+        argv = requests[at]
+        at += 1
+        entry = fast.get(argv[0])
+        if entry is not None and entry.min_argc <= len(argv) <= entry.max_argc:
+            mark = len(journal)
+            try:
+                result = entry.fn(client, argv)
+            except CommandError as exc:
+                engine.rollback(mark)
+                result = _failed(client, entry, exc)
+            except StorageError as exc:
+                engine.rollback(mark)
+                result = _storage_failed(client, entry, exc)
+            except Exception:  # noqa: BLE001 - the boundary where a bug in one command must not end the server
+                engine.rollback(mark)
+                result = _crashed(client, entry, argv)
+            now_ns = perf_counter_ns()
+            spent_ns = now_ns - start_ns
+            start_ns = now_ns
+            entry.calls += 1
+            entry.usec_ns += spent_ns
+            if spent_ns > slow_ns:
+                instance.note_slow(client, entry, argv, spent_ns)
+        else:
+            result = execute(client, argv)
+            fast = client.fast
+            start_ns = perf_counter_ns()
+        if result.__class__ is bytes:
+            out.append(result)
+            room_bytes -= len(result)
+        elif result is HELD:
+            return at - 1
+        if ready:
+            instance.blocking.serve(engine.databases)
+        if client.blocked is not None or client.closing or room_bytes < 0:
+            return at
+    return at
+
+
+def execute(client: Client, argv: list[bytes]) -> Any:
+    """Execute one request with every check; answers the reply, HELD, or None when there is nothing to send (yet)."""
+    result = _checked(client, argv)
+    if result.__class__ is bytes and not client.reply_on:
+        result = None
+    elif client.skip_replies and result is not HELD:
+        # CLIENT REPLY SKIP itself counts as the first of two: it and the next command stay silent.
+        client.skip_replies -= 1
+        if not client.skip_replies:
+            client.refresh()
+        result = None
+    return result
+
+
+def _checked(client: Client, argv: list[bytes]) -> Any:
+    entry = lookup(argv)
+    try:
+        if entry is None:
+            raise unknown_command(argv)
+        if not entry.accepts(len(argv)):
+            raise wrong_arity(entry)
+        check_permission(client, entry, argv)
+        check_state(client, entry)
+    except CommandError as exc:
+        if client.transaction is not None:
+            client.transaction.failed = True
+        return _rejected(client, entry, exc)
+    instance = client.instance
+    if instance.pause_until_ms and _is_paused(client, entry):
+        instance.paused.append(client)
+        client.paused = True
+        return HELD
+    if client.transaction is not None and entry.name not in _IN_TRANSACTION:
+        return client.transaction.queue(entry, argv)
+    if instance.monitors and not entry.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
+        instance.feed_monitors(client, argv)
+    return call(client, entry, argv)
+
+
+def lookup(argv: list[bytes]) -> Command | None:
+    """The command or subcommand that is called; a container with an unknown subcommand is answered by itself."""
+    entry = TABLE.get(argv[0].decode("latin-1").lower())
+    if entry is not None and entry.subcommands and len(argv) > 1:
+        return entry.subcommands.get(argv[1].decode("latin-1").lower(), entry)
+    return entry
+
+
+def call(client: Client, entry: Command, argv: list[bytes]) -> Any:
+    """Run a command that passed all checks, with its statistics; a Block makes the client wait (None is answered)."""
+    instance = client.instance
+    engine = client.engine
+    mark = len(engine.journal)
+    start_ns = perf_counter_ns()
+    try:
+        result = entry.fn(client, argv)
+    except CommandError as exc:
+        engine.rollback(mark)
+        result = _failed(client, entry, exc)
+    except StorageError as exc:
+        engine.rollback(mark)
+        result = _storage_failed(client, entry, exc)
+    except Exception:  # noqa: BLE001 - the boundary where a bug in one command must not end the server
+        engine.rollback(mark)
+        result = _crashed(client, entry, argv)
+    spent_ns = perf_counter_ns() - start_ns
+    entry.calls += 1
+    entry.usec_ns += spent_ns
+    client.last_command = entry.name
+    if spent_ns > instance.slowlog.threshold_ns:
+        instance.note_slow(client, entry, argv, spent_ns)
+    if result.__class__ is Block:
+        if client.is_script or client.transaction is not None:
+            return result.timeout_reply
+        instance.blocking.block(client, entry, argv, result)
+        return None
+    return result
+
+
+def check_permission(client: Client, entry: Command, argv: list[bytes]) -> None:
+    """Login and ACL. Raises NOAUTH or NOPERM."""
+    if not client.authenticated and not entry.flags & Flag.NO_AUTH:
+        raise CommandError(_NOAUTH)
+    if not client.user.unrestricted:
+        client.instance.check_acl(client, entry, argv)
+
+
+def check_state(client: Client, entry: Command) -> None:
+    """Refuse what the server or the client's mode does not allow now."""
+    instance = client.instance
+    if instance.write_error is not None and entry.flags & Flag.WRITE and entry.name not in _FREES_SPACE:
+        raise CommandError(instance.write_refusal())
+    if client.subscriptions and client.resp == 2 and entry.name not in _IN_SUBSCRIPTION:
+        message = (
+            f"ERR Can't execute '{entry.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+            "allowed in this context"
+        )
+        raise CommandError(message)
+    if client.transaction is not None and entry.flags & Flag.NO_MULTI:
+        raise CommandError(b"ERR Command not allowed inside a transaction")
+
+
+_FREES_SPACE = frozenset({"del", "unlink", "flushdb", "flushall", "expire", "pexpire", "expireat", "pexpireat"})
+"""Allowed while writes are refused: a full disk can only be helped by deleting."""
+
+
+def _is_paused(client: Client, entry: Command) -> bool:
+    instance = client.instance
+    if entry.name in ("client|unpause", "client|pause") or client.is_script:
+        return False
+    return instance.pause_all or bool(entry.flags & (Flag.WRITE | Flag.MAY_REPLICATE)) or entry.name == "exec"
+
+
+def unknown_command(argv: list[bytes]) -> CommandError:
+    """ERR unknown command, with the beginning of the arguments."""
+    shown = b""
+    for argument in argv[1:]:
+        if len(shown) >= _SHOWN_ARGUMENTS_BYTES:
+            break
+        shown += b"'%b' " % argument[: _SHOWN_ARGUMENTS_BYTES - len(shown)]
+    name = argv[0][:_SHOWN_ARGUMENTS_BYTES]
+    return CommandError(b"ERR unknown command '%b', with args beginning with: %b" % (name, shown))
+
+
+def wrong_arity(entry: Command) -> CommandError:
+    """ERR wrong number of arguments."""
+    return CommandError(f"ERR wrong number of arguments for '{entry.name}' command")
+
+
+def unknown_subcommand(argv: list[bytes]) -> CommandError:
+    """What a container answers to a subcommand that it does not have."""
+    sub = argv[1][:_SHOWN_ARGUMENTS_BYTES].decode("latin-1")
+    name = argv[0].decode("latin-1").upper()
+    return CommandError(f"ERR unknown subcommand '{sub}'. Try {name} HELP.".encode("latin-1"))
+
+
+def _rejected(client: Client, entry: Command | None, exc: CommandError) -> bytes:
+    if entry is not None:
+        entry.rejected_calls += 1
+    client.instance.stats.errors[exc.code] += 1
+    return exc.reply
+
+
+def _failed(client: Client, entry: Command, exc: CommandError) -> bytes:
+    entry.failed_calls += 1
+    client.instance.stats.errors[exc.code] += 1
+    return exc.reply
+
+
+def _storage_failed(client: Client, entry: Command, exc: StorageError) -> bytes:
+    log.error("%s failed to read: %s", entry.name, exc)
+    entry.failed_calls += 1
+    client.instance.stats.errors[b"ERR"] += 1
+    return reply.error(f"ERR storage error: {exc}".replace("\n", " ").encode())
+
+
+def _crashed(client: Client, entry: Command, argv: list[bytes]) -> bytes:
+    log.exception("bug: %s with %d arguments failed", entry.name, len(argv) - 1)
+    entry.failed_calls += 1
+    client.instance.stats.unexpected_errors += 1
+    client.instance.stats.errors[b"ERR"] += 1
+    return b"-ERR internal error; the server's log has the details\r\n"

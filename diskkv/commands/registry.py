@@ -1,0 +1,279 @@
+"""The command table: every command is declared once, beside its function.
+
+    @command("GETRANGE", arity=4, flags=READONLY, keys=KeySpec("RO access"), group="string", since="2.4.0",
+             complexity="O(N) ...", syntax="key start end")
+    def getrange(client, argv): "Return a part of the string at key."
+
+From this follow dispatch's checks, COMMAND INFO / DOCS / GETKEYS, the ACL categories and the command table of the README.
+Modules of this package are imported by `load_all`, so a new command is a change of one file. The decorator returns the
+function untouched. A function takes the client and the arguments (argv[0] is the command's name as sent) and answers with
+an encoded reply, or with a `Block` (services/blocking.py) when it has to wait.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntFlag, auto
+from typing import Any
+
+Handler = Callable[[Any, list[bytes]], Any]
+"""(client, argv) -> encoded reply, or a Block."""
+
+
+class Flag(IntFlag):
+    """Properties of a command, named as COMMAND INFO names them."""
+
+    WRITE = auto()
+    READONLY = auto()
+    DENYOOM = auto()
+    ADMIN = auto()
+    PUBSUB = auto()
+    NOSCRIPT = auto()
+    BLOCKING = auto()
+    LOADING = auto()
+    STALE = auto()
+    SKIP_MONITOR = auto()
+    SKIP_SLOWLOG = auto()
+    ASKING = auto()
+    FAST = auto()
+    NO_AUTH = auto()
+    MAY_REPLICATE = auto()
+    NO_ASYNC_LOADING = auto()
+    NO_MULTI = auto()
+    MOVABLEKEYS = auto()
+    ALLOW_BUSY = auto()
+    NO_MANDATORY_KEYS = auto()
+    ONLY_SENTINEL = auto()
+    PROTECTED = auto()
+    TOUCHES_ARBITRARY_KEYS = auto()
+    DANGEROUS = auto()
+    """Only for the ACL category: not shown by COMMAND INFO."""
+    PLAIN = auto()
+    """Set by the registry: runs without looking at the client's state, on the fast path (see dispatch.py)."""
+
+
+_FLAG_NAMES = {
+    flag: flag.name.lower() if flag is not Flag.MOVABLEKEYS else "movablekeys"
+    for flag in Flag
+    if flag.name and flag not in (Flag.DANGEROUS, Flag.PLAIN, Flag.PROTECTED)
+}
+
+_GROUP_CATEGORIES = {
+    "string": "string",
+    "list": "list",
+    "set": "set",
+    "sorted-set": "sortedset",
+    "hash": "hash",
+    "stream": "stream",
+    "bitmap": "bitmap",
+    "hyperloglog": "hyperloglog",
+    "geo": "geo",
+    "generic": "keyspace",
+    "connection": "connection",
+    "transactions": "transaction",
+    "scripting": "scripting",
+    "pubsub": "pubsub",
+}
+
+_STATEFUL_GROUPS = frozenset({"connection", "transactions", "scripting", "pubsub", "server"})
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """Where a command's keys are, as COMMAND INFO describes it.
+
+    `flags`: RO, RW, OW or RM, then access, update, insert, delete ..., separated by spaces. The search begins at argument
+    `begin`, or behind the `keyword` (looked for from `begin`, backwards when negative). Then come the keys up to `last`
+    (relative to the first, negative from the end; `limit` divides what is left), every `step`th argument; or, with
+    `keynum`, the number of keys stands at `keynum` and the first key at `first`, both relative to the begin.
+    """
+
+    flags: str
+    begin: int = 1
+    last: int = 0
+    step: int = 1
+    limit: int = 0
+    keyword: bytes = b""
+    keynum: int | None = None
+    first: int = 0
+    notes: str = ""
+
+    def positions(self, argv: Sequence[bytes]) -> range:
+        """The positions of the keys in `argv`; empty when there are none or the arguments make no sense."""
+        begin = self.begin
+        if self.keyword:
+            found = self._find_keyword(argv)
+            if found is None:
+                return range(0)
+            begin = found + 1
+        if begin >= len(argv):
+            return range(0)
+        if self.keynum is not None:
+            try:
+                count = int(argv[begin + self.keynum])
+            except (IndexError, ValueError):
+                return range(0)
+            first = begin + self.first
+            if count <= 0 or first + (count - 1) * self.step >= len(argv):
+                return range(0)
+            return range(first, first + count * self.step, self.step)
+        if self.last >= 0:
+            last = begin + self.last
+        elif self.limit <= 1:
+            last = len(argv) + self.last
+        else:
+            last = begin + (len(argv) - begin) // self.limit + self.last
+        return range(begin, min(last, len(argv) - 1) + 1, self.step)
+
+    def _find_keyword(self, argv: Sequence[bytes]) -> int | None:
+        start = self.begin if self.begin >= 0 else len(argv) + self.begin
+        positions = range(start, len(argv)) if self.begin >= 0 else range(start, 0, -1)
+        return next((at for at in positions if argv[at].upper() == self.keyword), None)
+
+
+@dataclass(slots=True, eq=False)
+class Command:
+    """One command or subcommand. `name` is lower case; a subcommand is called ``container|sub``."""
+
+    name: str
+    fn: Handler
+    arity: int
+    flags: Flag
+    keys: tuple[KeySpec, ...]
+    group: str
+    since: str
+    complexity: str
+    syntax: str
+    summary: str
+    tips: tuple[str, ...]
+    extra_categories: tuple[str, ...]
+    get_keys: Callable[[Sequence[bytes]], Sequence[tuple[int, str]]] | None
+    subcommands: dict[str, Command] = field(default_factory=dict)
+    parent: Command | None = None
+    min_argc: int = 0
+    max_argc: int = 0
+    calls: int = 0
+    usec_ns: int = 0
+    rejected_calls: int = 0
+    failed_calls: int = 0
+
+    @property
+    def categories(self) -> frozenset[str]:
+        """The ACL categories, without the leading @."""
+        flags = self.flags
+        found = set(self.extra_categories)
+        if self.group in _GROUP_CATEGORIES:
+            found.add(_GROUP_CATEGORIES[self.group])
+        if flags & Flag.WRITE:
+            found.add("write")
+        if flags & Flag.READONLY and self.group not in ("scripting", "server", "connection"):
+            found.add("read")
+        if flags & Flag.ADMIN:
+            found |= {"admin", "dangerous"}
+        if flags & Flag.DANGEROUS:
+            found.add("dangerous")
+        if flags & Flag.PUBSUB:
+            found.add("pubsub")
+        if flags & Flag.BLOCKING:
+            found.add("blocking")
+        found.add("fast" if flags & Flag.FAST else "slow")
+        return frozenset(found)
+
+    @property
+    def flag_names(self) -> list[str]:
+        """The flags as COMMAND INFO shows them."""
+        return [name for flag, name in _FLAG_NAMES.items() if self.flags & flag]
+
+    def key_positions(self, argv: Sequence[bytes]) -> list[tuple[int, str]]:
+        """(position, key spec flags) of every key in `argv`, in order of the key specs."""
+        if self.get_keys is not None:
+            return list(self.get_keys(argv))
+        return [(at, spec.flags) for spec in self.keys for at in spec.positions(argv)]
+
+    def accepts(self, argc: int) -> bool:
+        """Whether the arity allows this many arguments, the name included."""
+        return self.min_argc <= argc <= self.max_argc
+
+
+_NO_LIMIT = 1 << 62
+
+TABLE: dict[str, Command] = {}
+"""Top-level commands by lower-case name."""
+
+_orphans: list[Command] = []
+
+
+def command(
+    name: str,
+    *,
+    arity: int,
+    flags: Flag,
+    group: str,
+    since: str,
+    complexity: str,
+    syntax: str = "",
+    keys: KeySpec | tuple[KeySpec, ...] = (),
+    tips: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
+    get_keys: Callable[[Sequence[bytes]], Sequence[tuple[int, str]]] | None = None,
+) -> Callable[[Handler], Handler]:
+    """Declare a command. `arity` counts the name, negative means "at least"; `name` "CONFIG GET" is a subcommand."""
+
+    def register(fn: Handler) -> Handler:
+        key_specs = keys if isinstance(keys, tuple) else (keys,)
+        full_name = name.lower().replace(" ", "|")
+        plain = group not in _STATEFUL_GROUPS and not flags & (
+            Flag.ADMIN | Flag.PUBSUB | Flag.BLOCKING | Flag.NO_MULTI
+        )
+        summary = (fn.__doc__ or "").strip().split("\n")[0]
+        entry = Command(
+            name=full_name,
+            fn=fn,
+            arity=arity,
+            flags=flags | Flag.PLAIN if plain else flags,
+            keys=key_specs,
+            group=group,
+            since=since,
+            complexity=complexity,
+            syntax=syntax,
+            summary=summary,
+            tips=tips,
+            extra_categories=categories,
+            get_keys=get_keys,
+        )
+        entry.min_argc = abs(arity)
+        entry.max_argc = arity if arity > 0 else _NO_LIMIT
+        if full_name in TABLE or any(full_name == other.name for other in _orphans):
+            message = f"command {full_name} is declared twice"
+            raise ValueError(message)
+        if "|" in full_name:
+            _orphans.append(entry)
+        else:
+            TABLE[full_name] = entry
+        return fn
+
+    return register
+
+
+def load_all() -> dict[str, Command]:
+    """Import every module of the package and answer the complete table."""
+    package = importlib.import_module("diskkv.commands")
+    for module in pkgutil.walk_packages(package.__path__, "diskkv.commands."):
+        importlib.import_module(module.name)
+    for entry in _orphans:
+        container, _, sub = entry.name.partition("|")
+        entry.parent = TABLE[container]
+        entry.parent.subcommands[sub] = entry
+    _orphans.clear()
+    return TABLE
+
+
+def find(argv: Sequence[bytes]) -> Command | None:
+    """The command or subcommand that `argv` calls, None when there is none; a lone container is itself."""
+    entry = TABLE.get(argv[0].decode("latin-1").lower())
+    if entry is not None and entry.subcommands and len(argv) > 1:
+        return entry.subcommands.get(argv[1].decode("latin-1").lower(), None)
+    return entry

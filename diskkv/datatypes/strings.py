@@ -1,0 +1,136 @@
+"""Strings: inline in the header while small, in chunks once large.
+
+A string of up to `INLINE_MAX_BYTES` lies in its header: one row, one read. A longer one is cut into chunks of
+`CHUNK_BYTES`, each a row of its object, so that APPEND, SETRANGE, SETBIT and GETRANGE touch only the chunks they need. A
+chunk that is absent is all zeros, and one that is short continues with zeros: a sparse bitmap costs what is set in it.
+A string does not go back to inline when it shrinks, except by being replaced.
+"""
+
+from __future__ import annotations
+
+from diskkv.codec.header import STRING, Header, Value
+from diskkv.codec.keys import KIND_STRING_CHUNK, U32, element_prefix
+from diskkv.engine.database import Database
+from diskkv.engine.engine import Engine
+from diskkv.errors import WrongTypeError
+
+INLINE_MAX_BYTES = 32 * 1024
+CHUNK_BYTES = 16 * 1024
+
+
+def require_string(value: Value) -> None:
+    """Raise WrongTypeError unless the value is a string."""
+    if value.__class__ is not bytes and value.type != STRING:  # type: ignore[union-attr]
+        raise WrongTypeError
+
+
+def make(engine: Engine, data: bytes, expire_ms: int = 0, raw: bool = False) -> Value:
+    """A new string value, staging its chunks when it is long. `raw`: it comes from a change in place."""
+    if len(data) <= INLINE_MAX_BYTES:
+        return data if not expire_ms and not raw else Header(STRING, data, expire_ms, raw=raw)
+    oid = engine.new_oid()
+    prefix = element_prefix(oid, KIND_STRING_CHUNK)
+    put = engine.rows.put
+    for index, at in enumerate(range(0, len(data), CHUNK_BYTES)):
+        put(prefix + U32.pack(index), data[at : at + CHUNK_BYTES])
+    return Header(STRING, None, expire_ms, oid, len(data), raw=raw)
+
+
+def length(value: Value) -> int:
+    """The length in bytes."""
+    if isinstance(value, bytes):
+        return len(value)
+    return len(value.value) if value.value is not None else value.count
+
+
+def read(engine: Engine, value: Value) -> bytes:
+    """The whole string."""
+    if isinstance(value, bytes):
+        return value
+    if value.value is not None:
+        inline: bytes = value.value
+        return inline
+    return read_range(engine, value, 0, value.count)
+
+
+def chunk(engine: Engine, header: Header, index: int) -> bytes | None:
+    """The stored bytes of one chunk: None when it is all zeros, shorter than it covers when zeros follow."""
+    return engine.rows.get(element_prefix(header.oid, KIND_STRING_CHUNK) + U32.pack(index))
+
+
+def stored_chunks(engine: Engine, header: Header, first: int = 0, last: int | None = None) -> list[tuple[int, bytes]]:
+    """(index, stored bytes) of the chunks that exist, from `first` up to and including `last` (None: the last)."""
+    prefix = element_prefix(header.oid, KIND_STRING_CHUNK)
+    if last is None:
+        last = max(0, header.count - 1) // CHUNK_BYTES
+    rows = engine.rows.scan(prefix + U32.pack(first), prefix + U32.pack(last + 1))
+    return [(U32.unpack(row[-4:])[0], data) for row, data in rows]
+
+
+def read_range(engine: Engine, value: Value, start: int, stop: int) -> bytes:
+    """The bytes from `start` up to `stop` (exclusive); both within the string."""
+    if isinstance(value, bytes):
+        return value[start:stop]
+    if value.value is not None:
+        part: bytes = value.value[start:stop]
+        return part
+    if start >= stop:
+        return b""
+    first, last = start // CHUNK_BYTES, (stop - 1) // CHUNK_BYTES
+    if last - first < 2:
+        found = [(index, chunk(engine, value, index) or b"") for index in range(first, last + 1)]
+    else:
+        found = stored_chunks(engine, value, first, last)
+    base = first * CHUNK_BYTES
+    parts: list[bytes] = []
+    at = base
+    for index, data in found:
+        begin = index * CHUNK_BYTES
+        if begin > at:
+            parts.append(bytes(begin - at))
+        parts.append(data)
+        at = begin + len(data)
+    end = (last + 1) * CHUNK_BYTES
+    parts.append(bytes(end - at))
+    whole = b"".join(parts)
+    return whole[start - base : stop - base]
+
+
+def write_range(database: Database, key: bytes, old: Value | None, offset: int, data: bytes) -> int:
+    """Overwrite from `offset` (zeros fill a gap before it) and stage the result; answers the new length in bytes.
+
+    `data` is not empty, `old` a string or None. The time to live stays.
+    """
+    engine = database.engine
+    expire_ms = old.expire_ms if isinstance(old, Header) else 0
+    size = max(length(old) if old is not None else 0, offset + len(data))
+    if isinstance(old, Header) and old.value is None:
+        header = Header(STRING, None, expire_ms, old.oid, size, raw=True)
+    elif size <= INLINE_MAX_BYTES:
+        content = read(engine, old) if old is not None else b""
+        content = content[:offset].ljust(offset, b"\0") + data + content[offset + len(data) :]
+        database.put(key, Header(STRING, content, expire_ms, raw=True), old)
+        return size
+    else:
+        content = read(engine, old) if old is not None else b""
+        header = Header(STRING, None, expire_ms, engine.new_oid(), size, raw=True)
+        if content:
+            _write_chunks(engine, header, 0, content)
+    _write_chunks(engine, header, offset, data)
+    database.put(key, header, old)
+    return size
+
+
+def _write_chunks(engine: Engine, header: Header, offset: int, data: bytes) -> None:
+    prefix = element_prefix(header.oid, KIND_STRING_CHUNK)
+    rows = engine.rows
+    at = 0
+    while at < len(data):
+        index, begin = divmod(offset + at, CHUNK_BYTES)
+        part = data[at : at + CHUNK_BYTES - begin]
+        row = prefix + U32.pack(index)
+        if len(part) < CHUNK_BYTES:
+            before = rows.get(row) or b""
+            part = before[:begin].ljust(begin, b"\0") + part + before[begin + len(part) :]
+        rows.put(row, part)
+        at += CHUNK_BYTES - begin

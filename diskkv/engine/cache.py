@@ -1,0 +1,184 @@
+"""The in-memory cache in front of the store: bounded in bytes, resistant to scans.
+
+The policy is S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): a new entry waits in a
+small queue and only moves to the main one when it is read again before it reaches the end, or when it was evicted not
+long ago (the ghost list). A scan of the whole dataset thus flows through a tenth of the cache. A hit costs one set
+insertion, nothing is reordered.
+
+A `Segment` is one dictionary with its queues: each database has one for its headers, and all element rows share one.
+Readers use `Segment.data` and `Segment.hits` directly (see Database.get). All segments of a `Cache` share one budget.
+Only committed values are ever inserted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+ENTRY_OVERHEAD_BYTES = 180
+"""Python's own cost of an entry: two object headers, a dictionary slot, a queue slot."""
+
+_SMALL_SHARE = 10
+"""One tenth of the entries wait in the small queue, as in the paper."""
+
+
+def entry_cost_bytes(key: bytes, value: Any) -> int:
+    """About how much memory an entry takes."""
+    if value.__class__ is bytes:
+        return len(key) + len(value) + ENTRY_OVERHEAD_BYTES
+    return len(key) + int(value.cost_bytes) + ENTRY_OVERHEAD_BYTES
+
+
+class Segment:
+    """One dictionary of the cache with its FIFO queues. `data` and `hits` are for reading by the owner."""
+
+    __slots__ = ("_cache", "_ghosts", "_main", "_small", "data", "evictions", "hits", "size_bytes")
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self.data: dict[bytes, Any] = {}
+        self.hits: set[bytes] = set()
+        self.size_bytes = 0
+        self.evictions = 0
+        self._small: deque[bytes] = deque()
+        self._main: deque[bytes] = deque()
+        self._ghosts: dict[int, None] = {}
+
+    def store(self, key: bytes, value: Any) -> None:
+        """Insert or replace a committed value; may evict others."""
+        data = self.data
+        old = data.get(key)
+        if value.__class__ is bytes:
+            delta = len(key) + len(value) + ENTRY_OVERHEAD_BYTES
+        else:
+            delta = len(key) + value.cost_bytes + ENTRY_OVERHEAD_BYTES
+        if old is None:
+            ghosts = self._ghosts
+            if ghosts and hash(key) in ghosts:
+                del ghosts[hash(key)]
+                self._main.append(key)
+            else:
+                self._small.append(key)
+        else:
+            delta -= entry_cost_bytes(key, old)
+        data[key] = value
+        self.size_bytes += delta
+        cache = self._cache
+        cache.size_bytes += delta
+        if cache.size_bytes > cache.limit_bytes:
+            cache.evict()
+        elif len(self._small) + len(self._main) > 2 * len(data) + 1024:
+            self._drop_stale()
+
+    def discard(self, key: bytes) -> None:
+        """Remove a key, if it is there."""
+        old = self.data.pop(key, None)
+        if old is not None:
+            cost = entry_cost_bytes(key, old)
+            self.size_bytes -= cost
+            self._cache.size_bytes -= cost
+            self.hits.discard(key)
+            if len(self._small) + len(self._main) > 2 * len(self.data) + 1024:
+                self._drop_stale()
+
+    def evict_one(self) -> bool:
+        """Evict one entry; False when there is none left."""
+        data, hits, small, main = self.data, self.hits, self._small, self._main
+        while small or main:
+            if small and (len(small) * _SMALL_SHARE >= len(small) + len(main)):
+                key = small.popleft()
+                if key not in data:
+                    continue
+                if key in hits:
+                    hits.discard(key)
+                    main.append(key)
+                    continue
+                self._remember(key)
+            else:
+                key = main.popleft()
+                if key not in data:
+                    continue
+                if key in hits:
+                    hits.discard(key)
+                    main.append(key)
+                    continue
+            cost = entry_cost_bytes(key, data.pop(key))
+            self.size_bytes -= cost
+            self._cache.size_bytes -= cost
+            self.evictions += 1
+            return True
+        return False
+
+    def _remember(self, key: bytes) -> None:
+        ghosts = self._ghosts
+        ghosts[hash(key)] = None
+        # The ghost list is as long as the main queue. Dropping half at once keeps the oldest-first order that a
+        # dictionary gives without its quadratic cost of deleting at the front one by one.
+        if len(ghosts) > 1024 + 2 * len(self._main):
+            self._ghosts = dict.fromkeys(list(ghosts)[len(ghosts) // 2 :])
+
+    def _drop_stale(self) -> None:
+        """Forget queue slots of deleted keys, and all but the first of keys that were deleted and came back."""
+        seen: set[bytes] = set()
+        for queue in (self._main, self._small):
+            live = [key for key in queue if key in self.data]
+            queue.clear()
+            for key in live:
+                if key not in seen:
+                    seen.add(key)
+                    queue.append(key)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._cache.size_bytes -= self.size_bytes
+        self.size_bytes = 0
+        self.data.clear()
+        self.hits.clear()
+        self._small.clear()
+        self._main.clear()
+        self._ghosts.clear()
+
+
+class Cache:
+    """All segments under one budget of `limit_bytes`."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.size_bytes = 0
+        self.segments: list[Segment] = []
+
+    def segment(self) -> Segment:
+        """A new, empty segment."""
+        segment = Segment(self)
+        self.segments.append(segment)
+        return segment
+
+    def drop(self, segment: Segment) -> None:
+        """Give up a segment and its memory."""
+        segment.clear()
+        self.segments.remove(segment)
+
+    def resize(self, limit_bytes: int) -> None:
+        """Change the budget, evicting as needed."""
+        self.limit_bytes = limit_bytes
+        self.evict()
+
+    def evict(self) -> None:
+        """Evict from the largest segment until the budget holds, with a little to spare so that this is seldom."""
+        target = self.limit_bytes - (self.limit_bytes >> 7)
+        while self.size_bytes > target:
+            largest = max(self.segments, key=_size_bytes)
+            if not largest.evict_one():
+                break
+            floor = self.size_bytes - (self.limit_bytes >> 8)
+            while self.size_bytes > target and self.size_bytes > floor and largest.evict_one():
+                pass
+
+    @property
+    def entries(self) -> int:
+        """The number of cached values."""
+        return sum(len(segment.data) for segment in self.segments)
+
+
+def _size_bytes(segment: Segment) -> int:
+    return segment.size_bytes

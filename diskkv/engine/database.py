@@ -1,0 +1,193 @@
+"""One logical database: keys to values, with the turn's changes over the cache over the store.
+
+The methods here run several times in every command, hence their plainness: no wrappers, no properties, local names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from diskkv.codec.header import Header, Value, decode_header, expire_ms_of
+from diskkv.codec.keys import GARBAGE_OBJECT, expiry_row, garbage_row, header_prefix, prefix_successor
+from diskkv.engine.rows import ABSENT, StagedIndex, merge
+
+if TYPE_CHECKING:
+    from diskkv.engine.engine import Engine
+
+
+class Database:
+    """The database that SELECT `index` shows.
+
+    `id` is its number on disk (FLUSHDB and SWAPDB change it), `keys` and `expires` are exact. `staged` holds the turn's
+    changes by key; None deletes.
+    """
+
+    # No __slots__: journal entries restore attributes through __dict__.
+
+    def __init__(self, engine: Engine, index: int, db_id: int, mapped: bool) -> None:
+        self.engine = engine
+        self.index = index
+        self.keys = 0
+        self.expires = 0
+        self.saved_counts = (0, 0)
+        self.mapped = mapped
+        self.staged: dict[bytes, Value | None] = {}
+        self.staged_index = StagedIndex(self.staged)
+        self.observer: Callable[[Database, bytes], None] | None = None
+        """Called with every key that changes while someone watches, tracks or waits on this database."""
+        self.adopt(db_id, engine.cache.segment())
+
+    def adopt(self, db_id: int, segment: Any) -> None:
+        """Show the database that has this id on disk."""
+        self.id = db_id
+        self.prefix = header_prefix(db_id)
+        self.segment = segment
+        self.cached: dict[bytes, Value] = segment.data
+        self.cache_hits: set[bytes] = segment.hits
+
+    # ---- reading
+
+    def get(self, key: bytes) -> Value | None:
+        """The live value of `key`, or None. A value past its time is deleted on the way."""
+        value = self.staged.get(key, ABSENT)
+        if value is ABSENT:
+            value = self.cached.get(key)
+            if value is None:
+                value = self._load(key)
+            else:
+                self.cache_hits.add(key)
+        if value.__class__ is bytes or value is None:
+            return value  # type: ignore[return-value]
+        expire_ms: int = value.expire_ms  # type: ignore[union-attr]
+        if expire_ms and expire_ms <= self.engine.now_ms:
+            self.engine.expire(self, key, value)  # type: ignore[arg-type]
+            return None
+        return value  # type: ignore[return-value]
+
+    def read(self, key: bytes) -> Value | None:
+        """As `get`, for the lookups of read commands, which count as keyspace hits and misses."""
+        value = self.get(key)
+        if value is None:
+            self.engine.keyspace_misses += 1
+            miss = self.engine.on_miss
+            if miss is not None:
+                miss(self, key)
+        else:
+            self.engine.keyspace_hits += 1
+        return value
+
+    def peek(self, key: bytes) -> Value | None:
+        """The value of `key` whether expired or not, leaving the cache as it is."""
+        value = self.staged.get(key, ABSENT)
+        if value is not ABSENT:
+            return value  # type: ignore[return-value]
+        cached = self.cached.get(key)
+        if cached is not None:
+            return cached
+        row = self.prefix + key
+        record = self.engine.store.get(row)
+        return None if record is None else decode_header(record, row)
+
+    def _load(self, key: bytes) -> Value | None:
+        row = self.prefix + key
+        record = self.engine.store.get(row)
+        if record is None:
+            return None
+        value = decode_header(record, row)
+        self.segment.store(key, value)
+        return value
+
+    def scan(self, start: bytes, stop: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
+        """(key, value) of keys with start <= key < stop (None: no end), expired ones included, in lexical order."""
+        prefix = self.prefix
+        size = len(prefix)
+        end = prefix_successor(prefix) if stop is None else prefix + stop
+        stored = ((row[size:], record) for row, record in self.engine.store.scan(prefix + start, end, reverse))
+        rows: Iterator[tuple[bytes, Any]] = stored
+        if self.staged:
+            # A staged key has no upper bound to compare with when stop is None: every key sorts below this one.
+            limit = b"\xff" * (1 + max(map(len, self.staged))) if stop is None else stop
+            keys = self.staged_index.range(start, limit, reverse)
+            if keys:
+                rows = merge(stored, self.staged, keys, reverse)
+        staged = self.staged
+        for key, found in rows:
+            if found.__class__ is bytes and key not in staged:
+                yield key, decode_header(found, prefix + key)
+            else:
+                yield key, found
+
+    # ---- writing
+
+    def put(self, key: bytes, new: Value, old: Value | None) -> None:
+        """Stage `new` as the value of `key`. `old` is what `get` just answered for it.
+
+        Counts, the expiry index and the reclaim of rows that only `old` refers to follow from the difference.
+        """
+        engine = self.engine
+        staged = self.staged
+        journal = engine.journal
+        if not staged and self not in engine.dirty:
+            engine.dirty.append(self)
+        journal.append((staged, key, staged.get(key, ABSENT)))
+        staged[key] = new
+        if old is None:
+            journal.append((self.__dict__, "keys", self.keys))
+            self.keys += 1
+            if engine.on_new is not None:
+                engine.on_new(self, key)
+        if new.__class__ is not bytes or (old is not None and old.__class__ is not bytes):
+            self._link(key, new, old)
+        if self.observer is not None:
+            self.observer(self, key)
+
+    def delete(self, key: bytes, old: Value, reclaim: bool = True) -> None:
+        """Stage the deletion of `key`, whose value is `old`; without `reclaim` its rows live on under another key."""
+        engine = self.engine
+        staged = self.staged
+        journal = engine.journal
+        if not staged and self not in engine.dirty:
+            engine.dirty.append(self)
+        journal.append((staged, key, staged.get(key, ABSENT)))
+        staged[key] = None
+        journal.append((self.__dict__, "keys", self.keys))
+        self.keys -= 1
+        if old.__class__ is not bytes:
+            if old.expire_ms:  # type: ignore[union-attr]
+                self._count_expires(-1)
+                engine.rows.delete(expiry_row(old.expire_ms, self.id, key))  # type: ignore[union-attr]
+            if reclaim and old.oid:  # type: ignore[union-attr]
+                engine.rows.put(garbage_row(GARBAGE_OBJECT, old.oid), b"")  # type: ignore[union-attr]
+                engine.has_garbage = True
+        if self.observer is not None:
+            self.observer(self, key)
+
+    def touch(self, key: bytes) -> None:
+        """Tell watchers that rows of `key` changed while its header did not."""
+        self.engine.changes += 1
+        if self.observer is not None:
+            self.observer(self, key)
+
+    def _link(self, key: bytes, new: Value, old: Value | None) -> None:
+        """Adjust what hangs on a header: the expiry index, the count of keys with a TTL, rows that became garbage."""
+        engine = self.engine
+        new_ms = expire_ms_of(new)
+        old_ms = 0 if old is None else expire_ms_of(old)
+        if new_ms != old_ms:
+            if not old_ms:
+                self._count_expires(1)
+            if not new_ms:
+                self._count_expires(-1)
+                engine.rows.delete(expiry_row(old_ms, self.id, key))
+            elif not old_ms or new_ms < old_ms:
+                # An entry may be early: when a time to live is extended the old entry stays, and the sweeper that
+                # meets it puts the later one. A session that is refreshed all the time so costs no index writes.
+                engine.index_expiry(new_ms, self.id, key)
+        if isinstance(old, Header) and old.oid and not (isinstance(new, Header) and new.oid == old.oid):
+            engine.rows.put(garbage_row(GARBAGE_OBJECT, old.oid), b"")
+            engine.has_garbage = True
+
+    def _count_expires(self, delta: int) -> None:
+        self.engine.journal.append((self.__dict__, "expires", self.expires))
+        self.expires += delta

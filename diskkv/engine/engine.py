@@ -1,0 +1,297 @@
+"""The engine: databases over one store, and the turn that changes them atomically.
+
+A turn is everything between `begin` and `commit`. Commands stage changes in overlays (Database.staged, Rows.staged); each
+change leaves a journal entry, so that a failed command is undone by `rollback` to the mark taken before it. `commit`
+writes all overlays as one batch and only then lets the cache see them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from diskkv.codec.header import STRING_TAG, Header, encode_header
+from diskkv.codec.keys import (
+    FORMAT_VERSION,
+    GARBAGE_DATABASE,
+    SYSTEM_COUNTS,
+    SYSTEM_DATABASE,
+    SYSTEM_DATABASE_LEASE,
+    SYSTEM_FORMAT,
+    SYSTEM_LEASE,
+    U32,
+    U64,
+    decode_counts,
+    encode_counts,
+    expiry_row,
+    garbage_row,
+    prefix_successor,
+)
+from diskkv.engine.cache import Cache
+from diskkv.engine.database import Database
+from diskkv.engine.rows import ABSENT, Journal, Rows
+from diskkv.engine.store import Store
+from diskkv.errors import ConfigError, StorageError
+
+_OID_LEASE = 1 << 16
+"""Object ids are leased from disk in blocks: one extra row every 65536 ids, at most that many unused after a crash."""
+
+_ELEMENT_TAG = 0x64
+NEVER_MS = 1 << 62
+
+
+class Engine:
+    """Databases, rows, cache and the open turn. Not thread-safe: everything happens between two awaits."""
+
+    def __init__(self, store: Store, cache_bytes: int = 64 << 20) -> None:
+        self.store = store
+        self.cache = Cache(cache_bytes)
+        self.journal: Journal = []
+        self.dirty: list[Database] = []
+        self.rows = Rows(store, self.cache.segment(), self.journal)
+        self.databases: dict[int, Database] = {}
+        self.by_id: dict[int, Database] = {}
+        self.now_ms = 0
+        self.changes = 0
+        """Changes staged since the start (Redis' dirty counter)."""
+        self.commits = 0
+        self.keyspace_hits = 0
+        self.keyspace_misses = 0
+        self.expired_keys = 0
+        self.next_expiry_ms = NEVER_MS
+        """No entry of the expiry index is earlier than this."""
+        self.on_expired: Callable[[Database, bytes], None] | None = None
+        self.on_due: Callable[[Database, bytes, Header], None] | None = None
+        """Called with a key whose index entry is due while the key itself is not: its fields may be."""
+        self.on_miss: Callable[[Database, bytes], None] | None = None
+        self.on_new: Callable[[Database, bytes], None] | None = None
+        self.swept_ms = 0
+        """No entry of the expiry index is earlier, so that a sweep need not walk over what earlier ones deleted."""
+        self._segments_changed = False
+        self.has_garbage = True
+        """Set whenever a garbage row is put; the reclaimer resets it when it finds none left."""
+        self.expiry_paused = False
+        """While set, expired values are hidden but not deleted."""
+        self._check_format()
+        self._load_ids()
+
+    def _check_format(self) -> None:
+        raw = self.store.get(SYSTEM_FORMAT)
+        if raw is None:
+            batch = self.store.batch()
+            batch.put(SYSTEM_FORMAT, U32.pack(FORMAT_VERSION))
+            self.store.write(batch)
+            return
+        (version,) = U32.unpack(raw)
+        if version > FORMAT_VERSION:
+            message = (
+                f"the data directory has format {version}, this version of diskkv reads up to {FORMAT_VERSION}: "
+                "use a newer diskkv"
+            )
+            raise ConfigError(message)
+
+    def _load_ids(self) -> None:
+        raw = self.store.get(SYSTEM_LEASE)
+        self._next_oid = U64.unpack(raw)[0] if raw else 1
+        self._oid_lease = self._next_oid
+        raw = self.store.get(SYSTEM_DATABASE_LEASE)
+        self._next_db_id: int = U32.unpack(raw)[0] if raw else 1
+        for row, value in self.store.scan(SYSTEM_DATABASE, prefix_successor(SYSTEM_DATABASE)):
+            if len(row) == len(SYSTEM_DATABASE) + 4:
+                self._open_database(U32.unpack(row[len(SYSTEM_DATABASE) :])[0], U32.unpack(value)[0], True)
+        for row in self.store.scan_keys(b"t", b"u"):
+            (self.next_expiry_ms,) = U64.unpack(row[1:9])
+            break
+
+    def _open_database(self, index: int, db_id: int, mapped: bool) -> Database:
+        database = Database(self, index, db_id, mapped)
+        raw = self.store.get(SYSTEM_COUNTS + U32.pack(db_id))
+        if raw is not None:
+            database.keys, database.expires = database.saved_counts = decode_counts(raw)
+        self.databases[index] = database
+        self.by_id[db_id] = database
+        return database
+
+    def database(self, index: int) -> Database:
+        """The database with this number (the caller has checked its range); made when first asked for."""
+        found = self.databases.get(index)
+        return found or self._open_database(index, self._new_db_id(), False)
+
+    def _new_db_id(self) -> int:
+        db_id = self._next_db_id
+        self._next_db_id += 1
+        return db_id
+
+    def new_oid(self) -> int:
+        """A fresh object id, never used before on this store."""
+        oid = self._next_oid
+        if oid >= self._oid_lease:
+            self.journal.append((self.__dict__, "_oid_lease", self._oid_lease))
+            self._oid_lease = oid + _OID_LEASE
+            self.rows.put(SYSTEM_LEASE, U64.pack(self._oid_lease))
+        self._next_oid = oid + 1
+        return oid
+
+    # ---- the turn
+
+    def begin(self, now_ms: int) -> None:
+        """Start a turn; every command in it sees the same clock."""
+        self.now_ms = now_ms
+
+    def rollback(self, mark: int) -> None:
+        """Undo everything staged since the journal had `mark` entries."""
+        journal = self.journal
+        if len(journal) == mark:
+            return
+        while len(journal) > mark:
+            target, key, before = journal.pop()
+            if before is ABSENT:
+                del target[key]
+            else:
+                target[key] = before
+        self.rows.reset_index()
+        for database in self.dirty:
+            database.staged_index.reset()
+        self._reindex()
+
+    def commit(self, sync: bool = False) -> None:
+        """Write everything staged in one batch. Raises StorageError after dropping the turn when that fails."""
+        if not self.journal:
+            return
+        try:
+            self._write(sync)
+        except StorageError:
+            self.rollback(0)
+            self._forget_staged()
+            raise
+        self._publish()
+        self._forget_staged()
+        self.commits += 1
+
+    def _write(self, sync: bool) -> None:
+        batch = self.store.batch(sync)
+        put = batch.put
+        delete = batch.delete
+        for database in self.dirty:
+            prefix = database.prefix
+            for key, value in database.staged.items():
+                if value.__class__ is bytes:
+                    put(prefix + key, STRING_TAG + value)
+                elif value is None:
+                    delete(prefix + key)
+                else:
+                    put(prefix + key, encode_header(value))
+            if not database.mapped:
+                put(SYSTEM_DATABASE + U32.pack(database.index), U32.pack(database.id))
+                put(SYSTEM_DATABASE_LEASE, U32.pack(self._next_db_id))
+            if database.saved_counts != (database.keys, database.expires):
+                put(SYSTEM_COUNTS + U32.pack(database.id), encode_counts(database.keys, database.expires))
+        for row, raw in self.rows.staged.items():
+            if raw is None:
+                delete(row)
+            else:
+                put(row, raw)
+        self.store.write(batch)
+
+    def _publish(self) -> None:
+        """Let the cache see what was committed; the only place that changes it besides filling after a read."""
+        for database in self.dirty:
+            segment = database.segment
+            self.changes += len(database.staged)
+            for key, value in database.staged.items():
+                if value is None:
+                    segment.discard(key)
+                else:
+                    segment.store(key, value)
+            database.mapped = True
+            database.saved_counts = (database.keys, database.expires)
+        segment = self.rows.segment
+        for row, raw in self.rows.staged.items():
+            if raw is None:
+                segment.discard(row)
+            elif row[0] == _ELEMENT_TAG:
+                segment.store(row, raw)
+
+    def _forget_staged(self) -> None:
+        for database in self.dirty:
+            database.staged.clear()
+            database.staged_index.reset()
+        self.dirty.clear()
+        self.rows.clear_staged()
+        self.journal.clear()
+        if self._segments_changed:
+            self._segments_changed = False
+            used = {id(database.segment) for database in self.databases.values()} | {id(self.rows.segment)}
+            for segment in list(self.cache.segments):
+                if id(segment) not in used:
+                    self.cache.drop(segment)
+
+    # ---- expiry
+
+    def index_expiry(self, at_ms: int, db_id: int, key: bytes) -> None:
+        """Have the sweeper look at `key` at `at_ms`."""
+        if at_ms < self.next_expiry_ms:
+            self.next_expiry_ms = at_ms
+            self.swept_ms = min(self.swept_ms, at_ms)
+        self.rows.put(expiry_row(at_ms, db_id, key), b"")
+
+    def expire(self, database: Database, key: bytes, value: Header) -> None:
+        """Delete a value past its time (unless that is paused); always answers None."""
+        if self.expiry_paused:
+            return
+        database.delete(key, value)
+        self.expired_keys += 1
+        if self.on_expired is not None:
+            self.on_expired(database, key)
+
+    # ---- whole databases
+
+    def flush(self, database: Database) -> None:
+        """Empty a database in constant time: it gets a new id, and the old one is left to the reclaimer."""
+        if not database.keys and not database.staged:
+            return
+        if database.mapped:
+            self.rows.put(garbage_row(GARBAGE_DATABASE, database.id), b"")
+            self.has_garbage = True
+            self.rows.delete(SYSTEM_COUNTS + U32.pack(database.id))
+        self._replace(database, self._new_db_id(), self.cache.segment(), 0, 0, {})
+        self._reindex()
+
+    def swap(self, first: Database, second: Database) -> None:
+        """Exchange what two databases show, in constant time."""
+        if first is second:
+            return
+        mine = (first.id, first.segment, first.keys, first.expires, first.staged)
+        self._replace(first, second.id, second.segment, second.keys, second.expires, second.staged)
+        self._replace(second, *mine)
+        self._reindex()
+
+    def _reindex(self) -> None:
+        self.by_id = {database.id: database for database in self.databases.values()}
+
+    def _replace(self, database: Database, db_id: int, segment: Any, keys: int, expires: int, staged: Any) -> None:
+        attributes = database.__dict__
+        for name in ("id", "prefix", "segment", "cached", "cache_hits", "keys", "expires", "staged", "staged_index"):
+            self.journal.append((attributes, name, attributes[name]))
+        self.journal.append((attributes, "mapped", database.mapped))
+        database.adopt(db_id, segment)
+        database.keys = keys
+        database.expires = expires
+        database.staged = staged
+        database.staged_index = type(database.staged_index)(staged)
+        database.mapped = False
+        database.saved_counts = (-1, -1)
+        self._segments_changed = True
+        if database not in self.dirty:
+            self.dirty.append(database)
+
+    def reopen(self) -> None:
+        """Close and open the store, and see that it takes writes. Raises StorageError when it does not."""
+        self.store.reopen()
+        batch = self.store.batch(sync=True)
+        batch.put(SYSTEM_FORMAT, U32.pack(FORMAT_VERSION))
+        self.store.write(batch)
+
+    def close(self) -> None:
+        """Commit nothing, release the store."""
+        self.store.close()

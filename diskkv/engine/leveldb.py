@@ -1,0 +1,154 @@
+"""LevelDB behind the store seam, and the only home of plyvel. Its exceptions become StorageError here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plyvel
+
+from diskkv.errors import ConfigError, CorruptionError, StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class LevelDBOptions:
+    """LevelDB's own knobs; sizes in bytes.
+
+    `write_buffer_size`: the memtable; two of them can be in memory. A larger one means fewer, larger level-0
+    tables, a smaller one stays in the processor's cache (4 MiB: 1.1 us a put, 16 MiB: 1.7, 64 MiB: 2.8). `block_cache_size`: decompressed blocks of tables. `max_file_size`: of one table; times `max_open_files` it
+    should cover the dataset, or every cold read opens a file first. `bloom_bits` per key answer most misses without
+    touching a table.
+    """
+
+    write_buffer_size: int = 4 << 20
+    block_cache_size: int = 32 << 20
+    block_size: int = 4096
+    max_file_size: int = 8 << 20
+    max_open_files: int = 1000
+    bloom_bits: int = 10
+    compression: bool = True
+
+
+class LevelDBStore:
+    """One LevelDB directory. Only one process can have it open."""
+
+    persistent = True
+
+    def __init__(self, path: str | os.PathLike[str], options: LevelDBOptions | None = None, create: bool = True) -> None:
+        self.path = Path(path)
+        self.options = options or LevelDBOptions()
+        self._create = create
+        self._db: Any = None
+        self._open()
+
+    def _open(self) -> None:
+        options = self.options
+        try:
+            self._db = plyvel.DB(
+                str(self.path),
+                create_if_missing=self._create,
+                write_buffer_size=options.write_buffer_size,
+                lru_cache_size=options.block_cache_size,
+                block_size=options.block_size,
+                max_file_size=options.max_file_size,
+                max_open_files=options.max_open_files,
+                bloom_filter_bits=options.bloom_bits,
+                compression="snappy" if options.compression else None,
+            )
+        except plyvel.CorruptionError as exc:
+            message = f"the data in {self.path} is corrupt ({exc}); see `diskkvctl repair`"
+            raise CorruptionError(message) from exc
+        except plyvel.Error as exc:
+            if "lock" in str(exc):
+                message = f"{self.path} is in use by another process"
+                raise ConfigError(message) from exc
+            message = f"cannot open {self.path}: {exc}"
+            raise StorageError(message) from exc
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._db.get(key)
+        except plyvel.Error as exc:
+            raise _storage_error(exc) from exc
+        return value
+
+    def batch(self, sync: bool = False) -> Any:
+        return self._db.write_batch(sync=sync)
+
+    def write(self, batch: Any) -> None:
+        try:
+            batch.write()
+        except plyvel.Error as exc:
+            raise _storage_error(exc) from exc
+
+    def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        found = False
+        try:
+            for row in self._db.iterator(start=start, stop=stop, reverse=reverse):
+                found = True
+                yield row
+            # A reverse iterator of plyvel's drops the only row of a range when its key is `start` itself.
+            if reverse and not found and start < stop:
+                value = self._db.get(start)
+                if value is not None:
+                    yield start, value
+        except plyvel.Error as exc:
+            raise _storage_error(exc) from exc
+
+    def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
+        if reverse:
+            yield from (key for key, _ in self.scan(start, stop, True))
+            return
+        try:
+            yield from self._db.iterator(start=start, stop=stop, include_value=False)
+        except plyvel.Error as exc:
+            raise _storage_error(exc) from exc
+
+    def sync(self) -> None:
+        # A synced write would hold LevelDB's writer lock for the whole fsync and stall every turn meanwhile. The records
+        # are in the kernel already (LevelDB flushes each to its log file), so syncing the files is enough, and the
+        # directory, because a log file may be new. A log that disappears meanwhile became a synced table.
+        try:
+            for path in self.path.glob("*.log"):
+                _sync_path(path)
+            _sync_path(self.path)
+        except OSError as exc:
+            raise StorageError(str(exc)) from exc
+
+    def compact(self, start: bytes, stop: bytes) -> None:
+        self._db.compact_range(start=start, stop=stop)
+
+    def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
+        size: int = self._db.approximate_size(start, stop)
+        return size
+
+    def property(self, name: str) -> str | None:
+        value: bytes | None = self._db.get_property(name.encode())
+        return None if value is None else value.decode("ascii", "replace")
+
+    def reopen(self) -> None:
+        self._db.close()
+        self._open()
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _sync_path(path: Path) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _storage_error(exc: Exception) -> StorageError:
+    if isinstance(exc, plyvel.CorruptionError):
+        return CorruptionError(str(exc))
+    return StorageError(str(exc))

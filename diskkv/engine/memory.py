@@ -1,0 +1,73 @@
+"""An in-memory ordered store: the same behaviour as LevelDB without a disk, for `--dir :memory:` and fast tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sortedcontainers import SortedDict
+
+
+class MemoryBatch:
+    """A list of changes in order; a value of None deletes."""
+
+    __slots__ = ("changes",)
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[bytes, bytes | None]] = []
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.changes.append((key, value))
+
+    def delete(self, key: bytes) -> None:
+        self.changes.append((key, None))
+
+
+class MemoryStore:
+    """Ordered map in memory. A scan reads lazily: it must be finished or dropped before the next `write`."""
+
+    persistent = False
+
+    def __init__(self) -> None:
+        self._rows: SortedDict = SortedDict()
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._rows.get(key)
+        return value
+
+    def batch(self, sync: bool = False) -> MemoryBatch:
+        return MemoryBatch()
+
+    def write(self, batch: MemoryBatch) -> None:
+        rows = self._rows
+        for key, value in batch.changes:
+            if value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = value
+
+    def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        rows = self._rows
+        for key in rows.irange(start, stop, (True, False), reverse):
+            yield key, rows[key]
+
+    def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
+        keys: Iterator[bytes] = self._rows.irange(start, stop, (True, False), reverse)
+        return keys
+
+    def sync(self) -> None:
+        """Nothing to do: memory is as stable as it gets."""
+
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Nothing to do: deleted rows are gone already."""
+
+    def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
+        return 0
+
+    def property(self, name: str) -> str | None:
+        return None
+
+    def reopen(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        self._rows = SortedDict()

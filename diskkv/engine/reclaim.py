@@ -1,0 +1,92 @@
+"""Gives back the space of dead objects and databases, a bounded slice at a time.
+
+DEL, overwriting, expiry and FLUSHDB only put a garbage row; the rows behind it are deleted here, in the background, and
+the emptied ranges are handed to the store's compaction.
+"""
+
+from __future__ import annotations
+
+from diskkv.codec.header import Header, decode_header
+from diskkv.codec.keys import (
+    GARBAGE_OBJECT,
+    GARBAGE_TAG,
+    HEADER_PREFIX_SIZE,
+    database_range,
+    decode_garbage_row,
+    expiry_row,
+    garbage_row,
+    object_range,
+)
+from diskkv.engine.engine import Engine
+
+_QUEUE_END = b"h"
+_COMPACT_ROWS = 10_000
+"""A range that lost fewer rows than this is left to LevelDB's own compactions."""
+
+
+class Reclaimer:
+    """Works through the garbage rows. `ranges` collects emptied ranges that are worth a compaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._position: dict[bytes, bytes] = {}
+        self._deleted: dict[bytes, int] = {}
+        self.ranges: list[tuple[bytes, bytes]] = []
+        self.reclaimed_rows = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to reclaim."""
+        return not self._engine.has_garbage
+
+    def backlog(self, limit: int = 10_000) -> int:
+        """How many dead objects and databases wait, counting at most `limit`."""
+        count = 0
+        for _ in self._engine.rows.scan(GARBAGE_TAG, _QUEUE_END):
+            count += 1
+            if count >= limit:
+                break
+        return count
+
+    def step(self, limit: int) -> int:
+        """Delete at most about `limit` rows inside the open turn; answers how many, 0 when nothing is left to do."""
+        done = 0
+        for row, _ in self._engine.rows.scan(GARBAGE_TAG, _QUEUE_END):
+            done += self._slice(row, limit - done)
+            if done >= limit:
+                break
+        self.reclaimed_rows += done
+        self._engine.has_garbage = done > 0
+        return done
+
+    def _slice(self, garbage: bytes, limit: int) -> int:
+        """Delete up to `limit` rows of one dead thing, and its garbage row (which counts as one) at the end."""
+        rows = self._engine.rows
+        what, ident = decode_garbage_row(garbage)
+        start, stop = object_range(ident) if what == GARBAGE_OBJECT else database_range(ident)
+        # Going on behind the last deleted row instead of at `start` avoids walking over the tombstones left so far.
+        position = self._position.get(garbage, start)
+        done = 0
+        for row, record in rows.scan(position, stop):
+            if done >= limit:
+                self._position[garbage] = row
+                self._deleted[garbage] = self._deleted.get(garbage, 0) + done
+                return done
+            if what != GARBAGE_OBJECT:
+                self._bury(ident, row, record)
+            rows.delete(row)
+            done += 1
+        rows.delete(garbage)
+        self._position.pop(garbage, None)
+        if self._deleted.pop(garbage, 0) + done >= _COMPACT_ROWS:
+            self.ranges.append((start, stop))
+        return done + 1
+
+    def _bury(self, db_id: int, row: bytes, record: bytes) -> None:
+        """What hangs on a header of a dead database dies with it."""
+        value = decode_header(record, row)
+        if isinstance(value, Header):
+            if value.oid:
+                self._engine.rows.put(garbage_row(GARBAGE_OBJECT, value.oid), b"")
+            if value.expire_ms:
+                self._engine.rows.delete(expiry_row(value.expire_ms, db_id, row[HEADER_PREFIX_SIZE:]))

@@ -1,0 +1,151 @@
+"""Raw rows: what the turn staged, over the cache, over the store.
+
+Data types keep the elements of big values here (`codec.keys.element_prefix`); the engine keeps its indexes. Everything
+staged is visible to later reads and scans of the same turn, and reaches the store with the turn's batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+from sortedcontainers import SortedList
+
+from diskkv.engine.cache import Segment
+from diskkv.engine.store import Store
+
+
+class _Absent:
+    """The type of `ABSENT`."""
+
+
+ABSENT: Final = _Absent()
+"""In a journal entry: the key was not staged before."""
+
+Journal = list[tuple[dict[Any, Any], Any, Any]]
+"""(dictionary, key, what it held before or ABSENT), in order; undone backwards by `Engine.rollback`."""
+
+
+class StagedIndex:
+    """The keys of a staged dictionary in order, sorted only when a scan asks, and then only those that are new."""
+
+    __slots__ = ("_keys", "_seen", "_staged")
+
+    def __init__(self, staged: dict[bytes, Any]) -> None:
+        self._staged = staged
+        self._keys: SortedList = SortedList()
+        self._seen = 0
+
+    def range(self, start: bytes, stop: bytes, reverse: bool) -> list[bytes]:
+        """The staged keys with start <= key < stop."""
+        staged = self._staged
+        if len(staged) != self._seen:
+            # A dictionary keeps its insertion order and overwriting keeps a key's place: what is new is at the end.
+            self._keys.update(islice(staged, self._seen, None))
+            self._seen = len(staged)
+        return list(self._keys.irange(start, stop, (True, False), reverse))
+
+    def reset(self) -> None:
+        """Forget everything; needed whenever keys left the dictionary."""
+        if self._seen:
+            self._keys.clear()
+            self._seen = 0
+
+
+def merge(
+    stored: Iterator[tuple[bytes, Any]], staged: dict[bytes, Any], keys: list[bytes], reverse: bool
+) -> Iterator[tuple[bytes, Any]]:
+    """`stored` with the staged `keys` (in scan order) laid over it; a staged None hides a row.
+
+    The staged values are copied first, so that rows staged while the scan runs do not disturb it.
+    """
+    overlay = [(key, staged[key]) for key in keys]
+    position = 0
+    total = len(overlay)
+    for row, value in stored:
+        while position < total:
+            key, new = overlay[position]
+            if (key > row) if not reverse else (key < row):
+                break
+            position += 1
+            if key == row:
+                value = new
+                break
+            if new is not None:
+                yield key, new
+        if value is not None:
+            yield row, value
+    for key, new in overlay[position:]:
+        if new is not None:
+            yield key, new
+
+
+class Rows:
+    """Element and index rows by full row key. A value of None in `staged` deletes the row."""
+
+    __slots__ = ("_index", "_journal", "_store", "cached", "hits", "segment", "staged")
+
+    def __init__(self, store: Store, segment: Segment, journal: Journal) -> None:
+        self._store = store
+        self._journal = journal
+        self.segment = segment
+        self.cached: dict[bytes, bytes] = segment.data
+        self.hits = segment.hits
+        self.staged: dict[bytes, bytes | None] = {}
+        self._index = StagedIndex(self.staged)
+
+    def get(self, row: bytes) -> bytes | None:
+        """The value of a row, or None."""
+        value = self.staged.get(row, ABSENT)
+        if value is not ABSENT:
+            return value  # type: ignore[return-value]
+        value = self.cached.get(row)
+        if value is not None:
+            self.hits.add(row)
+            return value
+        value = self._store.get(row)
+        if value is not None:
+            self.segment.store(row, value)
+        return value
+
+    def peek(self, row: bytes) -> bytes | None:
+        """As `get`, for rows read once: leaves the cache as it is."""
+        value = self.staged.get(row, ABSENT)
+        if value is not ABSENT:
+            return value  # type: ignore[return-value]
+        value = self.cached.get(row)
+        return self._store.get(row) if value is None else value
+
+    def put(self, row: bytes, value: bytes) -> None:
+        """Stage a row."""
+        staged = self.staged
+        self._journal.append((staged, row, staged.get(row, ABSENT)))
+        staged[row] = value
+
+    def delete(self, row: bytes) -> None:
+        """Stage the deletion of a row; it need not exist."""
+        staged = self.staged
+        self._journal.append((staged, row, staged.get(row, ABSENT)))
+        staged[row] = None
+
+    def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """(row, value) with start <= row < stop, in order, as of this call; drop it before the turn ends.
+
+        Reverse scans begin at the last row before `stop`. Rows staged after this call are not seen.
+        """
+        stored = self._store.scan(start, stop, reverse)
+        if self.staged:
+            keys = self._index.range(start, stop, reverse)
+            if keys:
+                return merge(stored, self.staged, keys, reverse)
+        return stored
+
+    def clear_staged(self) -> None:
+        """Forget what is staged, after a commit."""
+        self.staged.clear()
+        self._index.reset()
+
+    def reset_index(self) -> None:
+        """Must follow every rollback."""
+        self._index.reset()

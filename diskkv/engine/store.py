@@ -1,0 +1,56 @@
+"""The store seam: an ordered map of bytes with atomic batches. Nothing above this package knows which one it has.
+
+`LevelDBStore` (leveldb.py) keeps data on disk; `MemoryStore` (memory.py) serves `--dir :memory:` and unit tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Batch(Protocol):
+    """Puts and deletes that `Store.write` applies all or none, in order."""
+
+    def put(self, key: bytes, value: bytes) -> None: ...
+
+    def delete(self, key: bytes) -> None: ...
+
+
+class Store(Protocol):
+    """An ordered map from bytes to bytes; order is bytewise. Every method may raise StorageError."""
+
+    persistent: bool
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, or None."""
+
+    def batch(self, sync: bool = False) -> Batch:
+        """An empty batch; with `sync` it is on stable storage when its `write` returns."""
+
+    def write(self, batch: Batch) -> None:
+        """Apply a batch atomically."""
+
+    def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) pairs with start <= key < stop, in order; to be finished or dropped before the next `write`."""
+
+    def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
+        """The keys alone, which is cheaper than `scan`."""
+
+    def sync(self) -> None:
+        """Put everything written so far on stable storage."""
+
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Rewrite the range so that deleted rows give their space back; may be called from another thread."""
+
+    def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
+        """About how much the range takes on disk; unflushed writes may be missing."""
+
+    def property(self, name: str) -> str | None:
+        """A property of the underlying store (leveldb.stats ...), None when it has none of that name."""
+
+    def reopen(self) -> None:
+        """Close and open again; clears a failed state."""
+
+    def close(self) -> None:
+        """Release everything. The store cannot be used afterwards."""

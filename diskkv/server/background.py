@@ -1,0 +1,88 @@
+"""Work beside the turns: the second-by-second sync, idle clients, compaction of emptied ranges, recovery of a failed store."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+import trio
+
+from diskkv.errors import StorageError
+from diskkv.server.reactor import Reactor
+
+log = logging.getLogger(__name__)
+
+_SYNC_INTERVAL_S = 1.0
+_CRON_INTERVAL_S = 0.1
+_RETRY_INTERVAL_S = 1.0
+_COMPACT_INTERVAL_S = 1.0
+
+
+async def run_background(reactor: Reactor) -> None:
+    """Run every background task until cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_sync_every_second, reactor)
+        nursery.start_soon(_cron, reactor)
+        nursery.start_soon(_retry_writes, reactor)
+        nursery.start_soon(_compact_emptied, reactor)
+
+
+async def _sync_every_second(reactor: Reactor) -> None:
+    """appendfsync everysec: what was acknowledged more than about a second ago is on stable storage."""
+    engine = reactor.engine
+    synced = engine.commits
+    while True:
+        await trio.sleep(_SYNC_INTERVAL_S)
+        if reactor.instance.config.appendfsync != "everysec" or engine.commits == synced:
+            continue
+        commits = engine.commits
+        try:
+            await trio.to_thread.run_sync(engine.store.sync)
+        except StorageError as exc:
+            log.error("cannot sync: %s", exc)
+            reactor.instance.writes_failed(str(exc))
+            continue
+        synced = commits
+
+
+async def _cron(reactor: Reactor) -> None:
+    """Idle connections and samples of the command rate, ten times a second."""
+    instance = reactor.instance
+    while True:
+        await trio.sleep(_CRON_INTERVAL_S)
+        instance.sample_stats(time.monotonic())
+        limit_s = instance.config.timeout
+        if limit_s:
+            now_ms = time.time_ns() // 1_000_000
+            idle = [
+                connection
+                for connection in reactor.connections.values()
+                if now_ms - connection.active_ms > limit_s * 1000
+                and not connection.subscriptions
+                and connection.blocked is None
+            ]
+            for connection in idle:
+                reactor.drop(connection)
+
+
+async def _retry_writes(reactor: Reactor) -> None:
+    """While writes are refused, look whether the store takes them again."""
+    instance = reactor.instance
+    while True:
+        await trio.sleep(_RETRY_INTERVAL_S)
+        if instance.write_error is not None:
+            instance.try_again()
+            if instance.write_error is None:
+                log.info("writes work again")
+
+
+async def _compact_emptied(reactor: Reactor) -> None:
+    """Hand ranges that the reclaimer emptied to the store's compaction, one at a time, in a thread."""
+    ranges = reactor.instance.reclaimer.ranges
+    while True:
+        await trio.sleep(_COMPACT_INTERVAL_S)
+        if ranges:
+            start, stop = ranges.pop(0)
+            with contextlib.suppress(StorageError):
+                await trio.to_thread.run_sync(reactor.engine.store.compact, start, stop)

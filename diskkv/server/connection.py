@@ -1,0 +1,209 @@
+"""One client connection: a non-blocking socket, the parser before it, the unsent replies behind it.
+
+Nothing here is async: the reactor calls `receive` when the socket is readable and `flush` after the turn's commit.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import TYPE_CHECKING
+
+from diskkv.commands.dispatch import execute_batch
+from diskkv.resp.parser import RequestParser
+from diskkv.services.client import Client
+
+if TYPE_CHECKING:
+    from diskkv.services.instance import Instance
+
+_RECEIVE_BYTES = 64 * 1024
+_RECEIVE_MAX_BYTES = 4 << 20
+_TURN_COMMANDS = 2048
+"""More of one connection's pipeline waits for the next turn, so that others get theirs."""
+_SEND_BYTES = 4 << 20
+_STALL_BYTES = 4 << 20
+"""While more than this is unsent, a connection's further requests wait (in their received form)."""
+
+
+class Connection(Client):
+    """A client behind a socket."""
+
+    def __init__(self, instance: Instance, client_id: int, sock: socket.socket, peer: str, local: str) -> None:
+        super().__init__(instance, client_id)
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.address = peer
+        self.local_address = local
+        self.parser = RequestParser(instance.config.proto_max_bulk_len)
+        self.requests: list[list[bytes]] = []
+        self.next_request = 0
+        self.backlog: deque[bytes] = deque()
+        """Received but not parsed, while earlier requests cannot run yet."""
+        self.backlog_bytes = 0
+        self.unsent: deque[bytes | memoryview] = deque()
+        self.unsent_bytes = 0
+        self.over_soft_limit_since_ms = 0
+        self.wants_write = False
+        self.in_turn = False
+        """Already on the reactor's list of connections to flush."""
+        self.gone = False
+        """The socket is dead: no reply can be sent any more."""
+
+    def refresh(self) -> None:
+        super().refresh()
+        parser = getattr(self, "parser", None)
+        if parser is not None:
+            parser.authenticated = self.authenticated
+
+    # ---- input
+
+    def receive(self) -> bool:
+        """Take what the socket has and execute what can be; False when the connection ended."""
+        wanted = self.parser.wanted_bytes
+        try:
+            data = self.sock.recv(_RECEIVE_BYTES if wanted <= _RECEIVE_BYTES else min(wanted, _RECEIVE_MAX_BYTES))
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        instance = self.instance
+        instance.stats.input_bytes += len(data)
+        self.active_ms = self.engine.now_ms
+        if self.closing:
+            return True
+        if self.next_request < len(self.requests) or self.is_held:
+            self.backlog.append(data)
+            self.backlog_bytes += len(data)
+        else:
+            self.requests = self.parser.feed(data)
+            self.next_request = 0
+            self.proceed()
+        if self.input_bytes > instance.config.client_query_buffer_limit:
+            instance.stats.input_buffer_limit_disconnections += 1
+            return False
+        return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether requests have to wait for something else than their turn."""
+        return self.blocked is not None or self.paused or self.unsent_bytes > _STALL_BYTES
+
+    def proceed(self) -> bool:
+        """Execute requests; True when some are left that could run in another turn."""
+        commands = _TURN_COMMANDS
+        while not self.closing:
+            if self.is_held:
+                return False
+            requests = self.requests
+            at = self.next_request
+            if at < len(requests):
+                stop = min(len(requests), at + commands)
+                self.next_request = execute_batch(self, requests, at, stop)
+                commands -= self.next_request - at
+                if self.next_request < len(requests):
+                    return not self.is_held
+                continue
+            if self.parser.error is not None:
+                self._refuse(str(self.parser.error))
+                return False
+            if not self.backlog:
+                self.requests = []
+                self.next_request = 0
+                return False
+            if commands <= 0:
+                return True
+            data = self.backlog.popleft()
+            self.backlog_bytes -= len(data)
+            self.requests = self.parser.feed(data)
+            self.next_request = 0
+        return False
+
+    def _refuse(self, message: str) -> None:
+        self.out.append(f"-ERR Protocol error: {message}\r\n".encode("latin-1"))
+        self.closing = True
+
+    @property
+    def input_bytes(self) -> int:
+        return self.backlog_bytes + self.parser.size_bytes
+
+    # ---- output
+
+    def flush(self) -> bool:
+        """Send what is there, as far as the socket takes it; False when the connection is to be closed."""
+        out = self.out
+        if out:
+            data = b"".join(out) if len(out) > 1 else out[0]
+            out.clear()
+            if not self.unsent:
+                try:
+                    sent = self.sock.send(data)
+                except (BlockingIOError, InterruptedError):
+                    sent = 0
+                except OSError:
+                    return False
+                self.instance.stats.output_bytes += sent
+                if sent == len(data):
+                    return not self.closing
+                self.unsent.append(memoryview(data)[sent:])
+                self.unsent_bytes = len(data) - sent
+            else:
+                self.unsent.append(data)
+                self.unsent_bytes += len(data)
+            return self._check_limits()
+        return bool(self.unsent) or not self.closing
+
+    def drain(self) -> bool:
+        """The socket takes output again: send more of it; False when the connection is to be closed."""
+        unsent = self.unsent
+        budget = _SEND_BYTES
+        while unsent and budget > 0:
+            try:
+                sent = self.sock.send(unsent[0])
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                return False
+            self.instance.stats.output_bytes += sent
+            self.unsent_bytes -= sent
+            budget -= sent
+            if sent == len(unsent[0]):
+                unsent.popleft()
+            else:
+                unsent[0] = memoryview(unsent[0])[sent:]
+        if not unsent:
+            return not self.closing
+        return True
+
+    def _check_limits(self) -> bool:
+        """Whether the unsent output is within client-output-buffer-limit."""
+        hard_bytes, soft_bytes, soft_s = self.instance.config.client_output_buffer_limit[self.kind]
+        size = self.unsent_bytes
+        if hard_bytes and size > hard_bytes:
+            self.instance.stats.output_buffer_limit_disconnections += 1
+            return False
+        if soft_bytes and size > soft_bytes:
+            now_ms = self.engine.now_ms
+            if not self.over_soft_limit_since_ms:
+                self.over_soft_limit_since_ms = now_ms
+            elif now_ms - self.over_soft_limit_since_ms > soft_s * 1000:
+                self.instance.stats.output_buffer_limit_disconnections += 1
+                return False
+        else:
+            self.over_soft_limit_since_ms = 0
+        return True
+
+    @property
+    def output_bytes(self) -> int:
+        return self.unsent_bytes + sum(map(len, self.out))
+
+    def is_connected(self) -> bool:
+        if self.closing or self.gone:
+            return False
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False

@@ -1,0 +1,125 @@
+"""Starting and stopping the server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import trio
+
+from diskkv import __version__
+from diskkv.commands.registry import Flag, load_all
+from diskkv.config import Config
+from diskkv.engine.leveldb import LevelDBOptions, LevelDBStore
+from diskkv.engine.memory import MemoryStore
+from diskkv.engine.store import Store
+from diskkv.errors import ConfigError, StorageError
+from diskkv.server.background import run_background
+from diskkv.server.listeners import open_listeners
+from diskkv.server.logs import configure_logging
+from diskkv.server.reactor import Reactor
+from diskkv.services.instance import Instance
+
+log = logging.getLogger("diskkv")
+
+
+def open_store(config: Config) -> Store:
+    """The store that the configuration names. Raises ConfigError or StorageError."""
+    if config.dir == ":memory:":
+        return MemoryStore()
+    directory = Path(config.dir)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        message = f"cannot use {directory} as data directory: {exc.strerror}"
+        raise ConfigError(message) from exc
+    return LevelDBStore(
+        directory / "leveldb",
+        LevelDBOptions(
+            write_buffer_size=config.leveldb_write_buffer_size,
+            block_cache_size=config.leveldb_block_cache_size,
+            block_size=config.leveldb_block_size,
+            max_file_size=config.leveldb_max_file_size,
+            max_open_files=config.leveldb_max_open_files,
+            bloom_bits=config.leveldb_bloom_bits,
+            compression=config.leveldb_compression == "snappy",
+        ),
+    )
+
+
+def serve(config: Config) -> int:
+    """Run until told to stop; answers the exit status. One clear line on stderr when it cannot start."""
+    configure_logging(config)
+    began = time.monotonic()
+    try:
+        listeners = open_listeners(config)
+    except ConfigError as exc:
+        print(f"diskkv-server: {exc}", file=sys.stderr)
+        return 1
+    try:
+        store = open_store(config)
+        try:
+            instance = Instance(config, store)
+        except (ConfigError, StorageError):
+            store.close()
+            raise
+    except (ConfigError, StorageError) as exc:
+        for listener in listeners:
+            listener.close()
+        print(f"diskkv-server: {exc}", file=sys.stderr)
+        return 1
+    instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
+    reactor = Reactor(instance)
+    for listener in listeners:
+        reactor.listen(listener)
+    _announce(instance, time.monotonic() - began)
+    try:
+        trio.run(_main, reactor)
+    finally:
+        reactor.close()
+        _remove_unix_socket(config)
+        instance.engine.close()
+    log.info("stopped")
+    return 0
+
+
+def _announce(instance: Instance, seconds: float) -> None:
+    config = instance.config
+    engine = instance.engine
+    places = [f"{address}:{config.port}" for address in config.bind] if config.port else []
+    if config.unixsocket:
+        places.append(config.unixsocket)
+    log.info("diskkv %s, pid %d", __version__, os.getpid())
+    log.info("data in %s, appendfsync %s", config.dir, config.appendfsync)
+    keys = sum(database.keys for database in engine.databases.values())
+    log.info("ready on %s with %d keys after %.3f s", ", ".join(places), keys, seconds)
+
+
+def _remove_unix_socket(config: Config) -> None:
+    if config.unixsocket:
+        try:
+            os.unlink(config.unixsocket)
+        except OSError as exc:
+            log.warning("cannot remove %s: %s", config.unixsocket, exc)
+
+
+async def _main(reactor: Reactor) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signal, reactor)
+        nursery.start_soon(run_background, reactor)
+        reactor.instance.shutdown = lambda: setattr(reactor, "stopping", True)
+        await reactor.run()
+        reactor.turn([])
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(reactor: Reactor) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("%s received, shutting down", signal.Signals(number).name)
+            reactor.stopping = True
+            return

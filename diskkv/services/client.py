@@ -1,0 +1,113 @@
+"""A client: everything the server remembers about one connection, without its socket.
+
+Commands get the client as their first argument. The network side subclasses it (server/connection.py); scripts and an
+embedding program use it as it is. Replies gather in `out` and leave after the turn's commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from diskkv.engine.database import Database
+from diskkv.resp import reply
+
+if TYPE_CHECKING:
+    from diskkv.services.instance import Instance
+
+_NO_COMMANDS: Mapping[bytes, Any] = {}
+
+
+class Client:
+    """One client's state. `db` is the selected database, `resp` the protocol version (2 or 3)."""
+
+    def __init__(self, instance: Instance, client_id: int) -> None:
+        self.instance = instance
+        self.engine = instance.engine
+        self.id = client_id
+        self.db: Database = instance.engine.database(0)
+        self.resp = 2
+        self.null = reply.NULL_BULK
+        self.null_array = reply.NULL_ARRAY
+        self.out: list[bytes] = []
+        self.fast: Mapping[bytes, Any] = _NO_COMMANDS
+        """Commands that need none of dispatch's checks for this client now; see `refresh`."""
+        self.user: Any = instance.default_user
+        self.authenticated = False
+        self.name = b""
+        self.lib_name = b""
+        self.lib_version = b""
+        self.address = ""
+        self.local_address = ""
+        self.created_ms = instance.engine.now_ms
+        self.active_ms = self.created_ms
+        self.last_command = "NULL"
+        self.no_evict = False
+        self.no_touch = False
+        self.is_script = False
+        """Runs commands for a script: never blocks, never queues."""
+        self.is_monitor = False
+        self.reply_on = True
+        self.skip_replies = 0
+        self.transaction: Any = None
+        """The open MULTI, else None."""
+        self.watching: Any = None
+        """What WATCH watches, else None."""
+        self.subscriptions = 0
+        """The number of channels, patterns and shard channels subscribed to."""
+        self.tracking: Any = None
+        """Client side caching's state, else None."""
+        self.blocked: Any = None
+        """The `Waiter` of a blocked client, else None."""
+        self.paused = False
+        self.closing = False
+        """To be closed as soon as its replies are out."""
+
+    def refresh(self) -> None:
+        """Decide anew whether commands may run without dispatch's checks; call it after any change of state."""
+        plain = (
+            self.authenticated
+            and self.reply_on
+            and not self.skip_replies
+            and self.transaction is None
+            and self.tracking is None
+            and (self.resp == 3 or not self.subscriptions)
+            and self.user.unrestricted
+        )
+        self.fast = self.instance.fast if plain else _NO_COMMANDS
+
+    def use_resp(self, version: int) -> None:
+        """Switch the protocol version (2 or 3)."""
+        self.resp = version
+        self.null = reply.NULL if version == 3 else reply.NULL_BULK
+        self.null_array = reply.NULL if version == 3 else reply.NULL_ARRAY
+        self.refresh()
+
+    def push(self, message: bytes) -> None:
+        """Send a message that is no reply to a command; it leaves after the turn's commit."""
+        self.out.append(message)
+        self.instance.wake(self)
+
+    def close(self) -> None:
+        """End the connection after the replies gathered so far."""
+        self.closing = True
+        self.instance.wake(self)
+
+    def is_connected(self) -> bool:
+        """Whether the other side is still there, as far as can be known without sending."""
+        return not self.closing
+
+    @property
+    def kind(self) -> str:
+        """normal, pubsub, master or replica, as CLIENT LIST TYPE and the output buffer limits name it."""
+        return "pubsub" if self.subscriptions else "normal"
+
+    @property
+    def output_bytes(self) -> int:
+        """What waits to be sent."""
+        return sum(map(len, self.out))
+
+    @property
+    def input_bytes(self) -> int:
+        """What was received and not executed yet."""
+        return 0

@@ -1,0 +1,250 @@
+"""One running diskkv: the engine, the clients and the services they share. Works without a socket.
+
+    instance = Instance(config, store)
+    client = instance.new_client()
+    reply = dispatch.call(client, [b"SET", b"k", b"v"])
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from diskkv.config import Config
+from diskkv.engine.cursors import Cursors
+from diskkv.engine.database import Database
+from diskkv.engine.engine import Engine
+from diskkv.engine.expiry import sweep
+from diskkv.engine.reclaim import Reclaimer
+from diskkv.engine.store import Store
+from diskkv.errors import StorageError
+from diskkv.services.blocking import Blocking
+from diskkv.services.client import Client
+from diskkv.services.notifications import Notifications
+from diskkv.services.slowlog import SlowLog
+from diskkv.services.stats import Stats
+
+_BUSY_ROWS = 50
+_IDLE_ROWS = 1000
+"""How much a tick sweeps and reclaims while clients wait (about 0.3 ms), and while nobody does (about 6 ms)."""
+
+
+def unix_ms() -> int:
+    """The wall clock in ms."""
+    return time.time_ns() // 1_000_000
+
+
+class Instance:
+    """State shared by all clients. `fast` holds the commands that may run without dispatch's checks, by name."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self.config = config
+        self.engine = Engine(store, config.cache_size)
+        self.engine.begin(unix_ms())
+        self.cursors = Cursors(self.engine)
+        self.reclaimer = Reclaimer(self.engine)
+        self.run_id = secrets.token_hex(20)
+        self.started_ms = self.engine.now_ms
+        self.stats = Stats()
+        self.slowlog = SlowLog(config)
+        self.clients: dict[int, Client] = {}
+        self._next_client_id = 1
+        self.woken: list[Client] = []
+        """Clients with output, or a reason to go on, that did not come from their own requests of this turn."""
+        self.fast: dict[bytes, Any] = {}
+        self.commands: dict[str, Any] = {}
+        self._commands: dict[str, Any] = {}
+        self._skip_slowlog = 0
+        self.monitors: dict[int, Client] = {}
+        self.write_error: str | None = None
+        """Why writes are refused (the last commit failed), else None."""
+        self.active_expire = True
+        """Whether the sweeper runs (DEBUG SET-ACTIVE-EXPIRE)."""
+        self.pause_until_ms = 0
+        self.pause_all = False
+        self.paused: list[Client] = []
+        self.default_user: Any = DefaultUser(config)
+        self.blocking = Blocking(self.refresh_observer)
+        self.notifications = Notifications(self)
+        self.after_turn: list[Callable[[], None]] = []
+        self.shutdown: Callable[[], None] = lambda: None
+        """Ends the process; set by the server."""
+        self.observers: list[Callable[[Database], Callable[[Database, bytes], None] | None]] = [
+            lambda database: self.blocking.changed if self.blocking.waits(database) else None
+        ]
+        """Each answers the function that wants to hear of changes in a database now, or None."""
+
+    # ---- clients
+
+    def new_client(self, factory: Callable[[Instance, int], Client] = Client) -> Client:
+        """Register a client."""
+        client = factory(self, self._next_client_id)
+        self._next_client_id += 1
+        self.clients[client.id] = client
+        client.authenticated = bool(self.default_user.nopass)
+        client.refresh()
+        return client
+
+    def forget_client(self, client: Client) -> None:
+        """The connection is gone: drop everything the client holds."""
+        self.blocking.unblock(client)
+        self.clients.pop(client.id, None)
+        self.monitors.pop(client.id, None)
+        if client.paused:
+            self.paused.remove(client)
+        self.refresh_fast()
+
+    def wake(self, client: Client) -> None:
+        """Have the client's output sent, and its held requests looked at, after this turn."""
+        self.woken.append(client)
+
+    def sample_stats(self, now_s: float) -> None:
+        """Take a sample of the counters that rates are computed from."""
+        self.stats.sample(now_s, self.commands_processed)
+
+    @property
+    def commands_processed(self) -> int:
+        """How many commands ran since the last CONFIG RESETSTAT."""
+        return sum(
+            entry.calls + sum(sub.calls for sub in entry.subcommands.values()) for entry in self.commands.values()
+        )
+
+    # ---- what the fast path may do
+
+    def use_commands(self, commands: dict[str, Any], plain_flag: int, skip_slowlog_flag: int) -> None:
+        """Take over the command table; `plain_flag` marks the commands that are safe on the fast path."""
+        self._skip_slowlog = skip_slowlog_flag
+        self.commands = commands
+        self._commands = {name: entry for name, entry in commands.items() if entry.flags & plain_flag}
+        self.refresh_fast()
+
+    def refresh_fast(self) -> None:
+        """Fill or empty `fast`; call it when a global condition changes."""
+        guarded = bool(self.monitors) or self.write_error is not None or self.pause_until_ms
+        if guarded:
+            self.fast.clear()
+        elif not self.fast:
+            for name, entry in self._commands.items():
+                self.fast[name.encode()] = entry
+                self.fast[name.upper().encode()] = entry
+
+    def publish(self, channel: bytes, message: bytes) -> int:
+        """Send a message to the subscribers of a channel; answers how many got it."""
+        return 0
+
+    def feed_monitors(self, client: Client, argv: list[bytes]) -> None:
+        """Show a command to those who run MONITOR."""
+
+    def check_acl(self, client: Client, entry: Any, argv: list[bytes]) -> None:
+        """Raise NOPERM when the client's user may not run this."""
+
+    def note_slow(self, client: Client, entry: Any, argv: list[bytes], spent_ns: int) -> None:
+        """A command took at least slowlog-log-slower-than."""
+        if not entry.flags & self._skip_slowlog:
+            self.slowlog.add(argv, spent_ns, self.engine.now_ms, client.address, client.name)
+
+    def refresh_observer(self, database: Database) -> None:
+        """Decide anew who hears of changes in a database; call it when interest in its keys begins or ends."""
+        wanted = [function for function in (probe(database) for probe in self.observers) if function is not None]
+        if len(wanted) <= 1:
+            database.observer = wanted[0] if wanted else None
+            return
+
+        def tell_all(changed: Database, key: bytes) -> None:
+            for function in wanted:
+                function(changed, key)
+
+        database.observer = tell_all
+
+    # ---- failing writes
+
+    def writes_failed(self, reason: str) -> None:
+        """A commit failed: refuse writes until `try_again` succeeds."""
+        self.write_error = reason
+        self.refresh_fast()
+
+    def write_refusal(self) -> bytes:
+        """The error that writes get meanwhile."""
+        return (
+            "MISCONF diskkv cannot write to its data directory. Commands that may modify the data set are disabled "
+            f"until it can again. Reason: {self.write_error}"
+        ).encode()
+
+    def try_again(self) -> None:
+        """See whether the store takes writes again; LevelDB needs to be reopened after a failed write."""
+        if self.write_error is None:
+            return
+        try:
+            self.engine.reopen()
+        except StorageError as exc:
+            self.write_error = str(exc)
+            return
+        self.write_error = None
+        self.refresh_fast()
+
+    # ---- time
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `tick` has something to do besides expiry."""
+        deadline_ms = self.blocking.next_deadline_ms
+        now_ms = self.engine.now_ms
+        return (
+            not self.reclaimer.idle
+            or (deadline_ms is not None and deadline_ms <= now_ms)
+            or 0 < self.pause_until_ms <= now_ms
+        )
+
+    @property
+    def next_deadline_ms(self) -> int:
+        """When `tick` has to run next, apart from the reclaim."""
+        deadline_ms = self.blocking.next_deadline_ms
+        due_ms = self.engine.next_expiry_ms
+        if deadline_ms is not None and deadline_ms < due_ms:
+            due_ms = deadline_ms
+        return min(due_ms, self.pause_until_ms) if self.pause_until_ms else due_ms
+
+    def run_after_turn(self) -> None:
+        """What commands left to be done once their turn is committed and answered."""
+        todo, self.after_turn = self.after_turn, []
+        for action in todo:
+            action()
+
+    def tick(self, busy: bool) -> None:
+        """Background work inside an open turn: little of it when clients are waiting."""
+        now_ms = self.engine.now_ms
+        self.blocking.expire(now_ms)
+        if self.pause_until_ms and now_ms >= self.pause_until_ms:
+            self.unpause()
+        limit = _BUSY_ROWS if busy else _IDLE_ROWS
+        if self.active_expire:
+            sweep(self.engine, limit)
+        if not self.reclaimer.idle:
+            self.reclaimer.step(limit)
+
+    def unpause(self) -> None:
+        """End CLIENT PAUSE; the held requests are looked at after this turn."""
+        self.pause_until_ms = 0
+        self.engine.expiry_paused = False
+        self.refresh_fast()
+        for client in self.paused:
+            client.paused = False
+            self.wake(client)
+        self.paused.clear()
+
+
+class DefaultUser:
+    """The user of every connection: may do everything, once it gave the configured password (if there is one)."""
+
+    name = b"default"
+    unrestricted = True
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    @property
+    def nopass(self) -> bool:
+        """Whether no password is needed."""
+        return not self._config.requirepass

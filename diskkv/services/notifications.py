@@ -1,0 +1,82 @@
+"""Keyspace notifications: publishing what happens to keys (https://redis.io/docs/latest/develop/use/keyspace-notifications/).
+
+Off by default, and then `enabled` is 0: commands look at that number before they build an event.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diskkv.engine.database import Database
+
+if TYPE_CHECKING:
+    from diskkv.services.instance import Instance
+
+KEYSPACE = 1
+KEYEVENT = 2
+GENERIC = 4
+STRING = 8
+LIST = 16
+SET = 32
+HASH = 64
+ZSET = 128
+EXPIRED = 256
+EVICTED = 512
+STREAM = 1024
+MISS = 2048
+MODULE = 8192
+NEW = 16384
+
+_ALL = GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE
+_LETTERS = {
+    "K": KEYSPACE,
+    "E": KEYEVENT,
+    "g": GENERIC,
+    "$": STRING,
+    "l": LIST,
+    "s": SET,
+    "h": HASH,
+    "z": ZSET,
+    "x": EXPIRED,
+    "e": EVICTED,
+    "t": STREAM,
+    "m": MISS,
+    "d": MODULE,
+    "n": NEW,
+    "A": _ALL,
+}
+
+
+def parse_classes(text: str) -> int | None:
+    """The classes that a notify-keyspace-events string names, None when it has an unknown letter."""
+    classes = 0
+    for letter in text:
+        if letter not in _LETTERS:
+            return None
+        classes |= _LETTERS[letter]
+    return classes
+
+
+class Notifications:
+    """Publishes events of the classes that are switched on."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self.enabled = 0
+
+    def configure(self, text: str) -> None:
+        """Take over a valid notify-keyspace-events string."""
+        classes = parse_classes(text) or 0
+        # Redis publishes nothing unless at least one of K and E is there.
+        self.enabled = classes if classes & (KEYSPACE | KEYEVENT) else 0
+
+    def event(self, kind: int, name: bytes, key: bytes, database: Database) -> None:
+        """Something happened to `key`; `kind` is its class. Callers test `enabled` first."""
+        if not self.enabled & kind:
+            return
+        index = b"%d" % database.index
+        publish = self._instance.publish
+        if self.enabled & KEYSPACE:
+            publish(b"__keyspace@" + index + b"__:" + key, name)
+        if self.enabled & KEYEVENT:
+            publish(b"__keyevent@" + index + b"__:" + name, key)
