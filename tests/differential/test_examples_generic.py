@@ -1,0 +1,376 @@
+"""Error texts and edge cases of the generic commands."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.examples import Example, parse_examples, run_example
+from tests.harness import servers
+
+EXAMPLES = r"""
+# del exists touch unlink
+DEL
+DEL missing
+MSET a 1 b 2 c 3
+DEL a a missing
+EXISTS b b missing
+EXISTS
+TOUCH b c missing
+TOUCH
+UNLINK b b
+UNLINK
+DBSIZE
+DBSIZE x
+
+# type
+TYPE
+TYPE missing
+SET k v
+TYPE k
+TYPE k k
+
+# expire conditions
+SET k v
+EXPIRE k
+EXPIRE k 100 NX
+EXPIRE k 200 NX
+TTL k
+EXPIRE k 200 XX
+EXPIRE k 100 GT
+EXPIRE k 300 GT
+EXPIRE k 400 LT
+EXPIRE k 50 LT
+TTL k
+PERSIST k
+EXPIRE k 100 GT
+EXPIRE k 100 XX
+EXPIRE k 100 LT
+TTL k
+EXPIRE k 100 NX XX
+EXPIRE k 100 NX GT
+EXPIRE k 100 NX LT
+EXPIRE k 100 GT LT
+EXPIRE k 100 XX GT
+EXPIRE k 500 XX GT
+EXPIRE k 100 BOGUS
+EXPIRE k 100 nx
+EXPIRE missing 100
+EXPIRE missing 100 BOGUS
+EXPIRE missing x
+EXPIRE k x
+EXPIRE k 1.5
+EXPIRE k ""
+EXPIRE k 9223372036854775807
+EXPIRE k -9223372036854775808
+EXPIRE k 9223372036854776
+EXPIRE k 9223372036854775
+PEXPIRE k 9223372036854775807
+PEXPIRE k 9223372036854775808
+EXPIREAT k 9223372036854775807
+PEXPIREAT k 9223372036854775807
+PEXPIRETIME k
+EXPIRETIME k
+
+# expire in the past deletes
+SET a v
+EXPIRE a 0
+EXISTS a
+SET a v
+EXPIRE a -1
+EXISTS a
+SET a v
+PEXPIRE a -100
+EXISTS a
+SET a v
+EXPIREAT a 1
+EXISTS a
+SET a v
+PEXPIREAT a 0
+EXISTS a
+SET a v
+EXPIREAT a -5
+EXISTS a
+SET a v EX 1000
+EXPIRE a -1 GT
+EXISTS a
+EXPIRE a -1 LT
+EXISTS a
+SET a v
+EXPIRE a -1 XX
+EXISTS a
+DBSIZE
+
+# times of keys
+TTL missing
+PTTL missing
+EXPIRETIME missing
+PEXPIRETIME missing
+PERSIST missing
+SET k v
+TTL k
+PTTL k
+EXPIRETIME k
+PEXPIRETIME k
+PERSIST k
+PEXPIREAT k 4102444800999
+EXPIRETIME k
+PEXPIRETIME k
+PERSIST k
+PERSIST k
+TTL k
+TTL
+PTTL a b
+EXPIRETIME
+PEXPIRETIME
+PERSIST
+EXPIREAT k 4102444800
+PEXPIREAT k 4102444800 NX
+PEXPIREAT k 4102444800001 GT
+PEXPIRETIME k
+
+# rename
+RENAME missing other
+RENAME missing missing
+RENAMENX missing other
+SET a 1
+RENAME a a
+RENAMENX a a
+SET b 2 EX 1000
+RENAME a b
+TTL b
+GET b
+SET c 3 EX 1000
+RENAME c d
+TTL d
+RENAMENX d b
+RENAMENX d e
+TTL e
+RENAME a
+RENAMENX a
+DBSIZE
+
+# copy
+SET a 1 EX 1000
+COPY a b
+TTL b
+COPY a b
+COPY a b REPLACE
+COPY missing b
+COPY missing b REPLACE
+GET b
+COPY a a
+COPY a a REPLACE
+COPY a a DB 1
+COPY a b DB 0
+COPY a a DB 0
+COPY a b DB 99
+COPY a b DB -1
+COPY a b DB x
+COPY a b DB
+COPY a b BOGUS
+COPY a
+COPY missing missing
+SELECT 1
+GET a
+TTL a
+DBSIZE
+
+# move
+SET a 1 EX 1000
+MOVE a 0
+MOVE a 1
+EXISTS a
+MOVE a 1
+SET a 2
+MOVE a 1
+SELECT 1
+GET a
+TTL a
+MOVE a 99
+MOVE a -1
+MOVE a x
+MOVE a
+MOVE missing 1
+MOVE missing 2
+SELECT 0
+DBSIZE
+
+# select and swapdb
+SELECT
+SELECT x
+SELECT -1
+SELECT 16
+SELECT 99999999999999999999
+SELECT 1.0
+SELECT 15
+SET k fifteen
+SELECT 0
+SWAPDB 0 15
+GET k
+SWAPDB 0 0
+SWAPDB 0 16
+SWAPDB x 0
+SWAPDB 0 x
+SWAPDB -1 0
+SWAPDB 0
+SWAPDB 0 99999999999
+GET k
+DBSIZE
+
+# swapdb is seen by other connections
+1> SET k zero
+2> SELECT 1
+2> SET k one
+1> SWAPDB 0 1
+1> GET k
+2> GET k
+2> SWAPDB 1 2
+2> GET k
+1> FLUSHDB
+2> DBSIZE
+
+# flush
+SET a 1
+SELECT 1
+SET b 2
+FLUSHDB
+DBSIZE
+SELECT 0
+DBSIZE
+FLUSHDB BOGUS
+FLUSHALL BOGUS
+FLUSHDB ASYNC SYNC
+FLUSHDB ASYNC
+DBSIZE
+SET a 1
+FLUSHALL SYNC
+DBSIZE
+FLUSHALL async
+
+# keys patterns
+MSET one 1 two 2 three 3 four 4 "" e a*b star "a[b" bracket
+KEYS *
+KEYS t*
+KEYS ?
+KEYS ""
+KEYS [ot]*
+KEYS [^t]*
+KEYS [f-o]*
+KEYS [o-f]*
+KEYS a\*b
+KEYS a\[b
+KEYS [
+KEYS [a
+KEYS \
+KEYS **o**
+KEYS *e*
+KEYS
+KEYS a b
+
+# scan errors
+SCAN
+SCAN x
+SCAN -1
+SCAN 0 MATCH
+SCAN 0 COUNT
+SCAN 0 COUNT 0
+SCAN 0 COUNT -1
+SCAN 0 COUNT x
+SCAN 0 BOGUS
+SCAN 0 TYPE
+SCAN 0 BOGUS x
+SCAN 0 TYPE nosuch
+SCAN 0 COUNT 9223372036854775807
+SCAN 0 COUNT 9223372036854775808
+SCAN 18446744073709551616
+SCAN 0 MATCH * MATCH x COUNT 1 COUNT 5
+SCAN " 0"
+SCAN 0x0
+SCAN ""
+
+# randomkey and object
+RANDOMKEY
+SET only 1
+RANDOMKEY
+RANDOMKEY x
+OBJECT
+OBJECT ENCODING
+OBJECT ENCODING missing
+OBJECT encoding only
+OBJECT ENCODING only x
+OBJECT REFCOUNT missing
+OBJECT IDLETIME missing
+OBJECT IDLETIME only
+OBJECT FREQ missing
+OBJECT FREQ only
+OBJECT BOGUS only
+OBJECT BOGUS
+
+# dump and restore
+DUMP missing
+DUMP
+SET k hello
+RESTORE k
+RESTORE k 0
+RESTORE k 0 x
+RESTORE new 0 x
+RESTORE new 0 ""
+RESTORE k x x
+RESTORE k -1 x
+RESTORE new -1 x
+RESTORE new x x
+RESTORE new 0 x BOGUS
+RESTORE new 0 x IDLETIME
+RESTORE new 0 x IDLETIME x
+RESTORE new 0 x IDLETIME -1
+RESTORE new 0 x FREQ 256
+RESTORE new 0 x FREQ -1
+RESTORE new 0 x FREQ 1 IDLETIME 1
+RESTORE new 0 x IDLETIME 1 FREQ 1
+RESTORE new 0 "\x00\x05hello\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+RESTORE new 0 "\x00\x05hello\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x01"
+RESTORE new 0 "\x00\x02hi\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00"
+EXISTS new
+RESTORE new 1000000 "\x00\x05hello\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00" REPLACE
+GET new
+TTL new
+RESTORE new 4102444800000 "\x00\x05hello\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00" REPLACE ABSTTL
+PEXPIRETIME new
+RESTORE new 1 "\x00\x05hello\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00" REPLACE ABSTTL
+EXISTS new
+RESTORE k 0 "\x00\xc0\x05\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+RESTORE k 0 "\x00\xc0\x05\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00" REPLACE
+GET k
+OBJECT ENCODING k
+
+# wait
+WAIT 0 0
+WAIT 0 10
+WAIT x 0
+WAIT 0 x
+WAIT 0 -1
+WAIT
+WAIT 0
+WAITAOF 0 0 0
+WAITAOF 0 0 x
+WAITAOF 2 0 0
+WAITAOF 0 0 -1
+WAITAOF 0 0
+
+# unknown commands and subcommands
+NOSUCH
+NOSUCH a b c
+nosuch "with space" ""
+{x*200} a
+NOSUCH {x*200} {y*200}
+"no\r\nnewline" "a\r\nb"
+""
+OBJECT NOSUCH k
+GETX k
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("example", parse_examples(EXAMPLES), ids=str)
+def test_example(example: Example, protocol: int) -> None:
+    run_example(example, protocol, servers.subject(), servers.reference())

@@ -1,0 +1,16 @@
+"""Random pubsub commands on both servers, with restarts and kill -9 of the subject."""
+
+from __future__ import annotations
+
+from tests.differential import strategies
+from tests.harness.statemachine import DifferentialMachine, machine_settings
+
+assert strategies
+
+
+class PubSub(DifferentialMachine):
+    groups = ("pubsub",)
+
+
+TestPubSub = PubSub.TestCase
+TestPubSub.settings = machine_settings()

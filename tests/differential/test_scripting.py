@@ -1,0 +1,16 @@
+"""Random scripting commands on both servers, with restarts and kill -9 of the subject."""
+
+from __future__ import annotations
+
+from tests.differential import strategies
+from tests.harness.statemachine import DifferentialMachine, machine_settings
+
+assert strategies
+
+
+class Scripting(DifferentialMachine):
+    groups = ("scripting", "base")
+
+
+TestScripting = Scripting.TestCase
+TestScripting.settings = machine_settings()

@@ -1,0 +1,16 @@
+"""Random set commands on both servers, with restarts and kill -9 of the subject."""
+
+from __future__ import annotations
+
+from tests.differential import strategies
+from tests.harness.statemachine import DifferentialMachine, machine_settings
+
+assert strategies
+
+
+class Sets(DifferentialMachine):
+    groups = ("set", "base")
+
+
+TestSets = Sets.TestCase
+TestSets.settings = machine_settings()

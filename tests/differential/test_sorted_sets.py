@@ -1,0 +1,16 @@
+"""Random sorted-set commands on both servers, with restarts and kill -9 of the subject."""
+
+from __future__ import annotations
+
+from tests.differential import strategies
+from tests.harness.statemachine import DifferentialMachine, machine_settings
+
+assert strategies
+
+
+class SortedSets(DifferentialMachine):
+    groups = ("sorted-set", "base")
+
+
+TestSortedSets = SortedSets.TestCase
+TestSortedSets.settings = machine_settings()

@@ -1,0 +1,16 @@
+"""Random transaction commands on both servers, with restarts and kill -9 of the subject."""
+
+from __future__ import annotations
+
+from tests.differential import strategies
+from tests.harness.statemachine import DifferentialMachine, machine_settings
+
+assert strategies
+
+
+class Transactions(DifferentialMachine):
+    groups = ("transactions", "string", "base")
+
+
+TestTransactions = Transactions.TestCase
+TestTransactions.settings = machine_settings()
