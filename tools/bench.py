@@ -17,6 +17,7 @@ if __package__ in {None, ""}:  # run as a file: tools/ is on the path, its paren
 from tools.benchmarks import options, report
 from tools.benchmarks.errors import BenchError
 from tools.benchmarks.suite_collections import ALL_COMMANDS, run_collections
+from tools.benchmarks.suite_large import run_large
 from tools.benchmarks.suite_rounds import run_basic, run_custom, run_default, run_durable
 from tools.benchmarks.suite_startup import run_startup
 
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     custom.set_defaults(run=run_custom)
     _add_startup(suites.add_parser("startup", parents=[alone], help="load, memory, restart, time to ready"))
     _add_collections(suites.add_parser("collections", parents=[alone], help="cost on small and huge collections"))
+    _add_large(suites.add_parser("large", parents=[alone], help="a dataset larger than the memory allowed"))
     return parser
 
 
@@ -60,6 +62,20 @@ def _add_collections(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pops", type=options.positive, default=1_000_000, help="pops before POP is measured")
     parser.add_argument("--commands", default="", metavar="HGET,ZRANK", help=f"of: {', '.join(ALL_COMMANDS)}")
     parser.set_defaults(run=run_collections)
+
+
+def _add_large(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--memory-mib", type=options.positive, default=768, help="limit of the server's control group")
+    parser.add_argument("--keys", type=options.positive, default=4_000_000)
+    parser.add_argument("--value-size", type=options.positive, default=1000, metavar="BYTES")
+    parser.add_argument("--hashes", type=int, default=10, help="large hashes beside the keys; 0 for none")
+    parser.add_argument("--hash-fields", type=options.positive, default=100_000)
+    parser.add_argument("--clients", type=options.positive, default=50)
+    parser.add_argument("--connections", type=options.positive, default=8, help="while loading")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each workload")
+    parser.add_argument("--disk-file-mib", type=options.positive, default=2048)
+    parser.add_argument("--disk-seconds", type=float, default=5.0, help="of each measurement of the disk alone")
+    parser.set_defaults(run=run_large)
 
 
 def main(arguments: list[str] | None = None) -> int:

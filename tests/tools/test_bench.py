@@ -117,3 +117,23 @@ def test_a_server_that_ends_at_once_shows_its_last_line(tmp_path: Path) -> None:
     server = Server(kind, Launch(tmp_path), tmp_path / "broken")
     with pytest.raises(BenchError, match="broken ended with status 3: no such option"):
         server.start()
+
+
+def test_large_measures_load_workloads_and_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out_file = tmp_path / "out.json"
+    status, out, _ = run(
+        capsys,
+        *("large", "--servers", "redis", "--memory-mib", "64", "--keys", "300", "--value-size", "100", "--quiet"),
+        *("--hashes", "2", "--hash-fields", "60", "--clients", "3", "--seconds", "0.05"),
+        *("--disk-file-mib", "1", "--disk-seconds", "0.05", "--work-dir", str(tmp_path), "--json", str(out_file)),
+    )
+    assert status == 0
+    assert "times the memory limit" in out
+    result = json.loads(out_file.read_text())["results"]["redis"]
+    assert result["load"]["commands"] == 300
+    assert set(result["workloads"]) == {
+        *("GET uniform, 1 client", "GET uniform", "hot keys", "GET zipfian"),
+        *("90/10 uniform", "50/50 uniform", "SET uniform", "HGET"),
+    }
+    assert all(found["rate"] > 0 for found in result["workloads"].values())
+    assert result["rss_over_time"]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
+from tests.tools.fakeserver import answering
 from tools.benchmarks import loader
 from tools.benchmarks.errors import BenchError
 from tools.benchmarks.loader import command_batches, load, mset_batches, permutation, set_batches
@@ -26,37 +23,6 @@ REPLIES = [
     b"*0\r\n",
     b"*3\r\n:1\r\n*2\r\n$1\r\na\r\n*-1\r\n$-1\r\n",
 ]
-
-
-@contextmanager
-def answering(respond: Callable[[bytes], bytes]) -> Iterator[int]:
-    """A server that passes each received chunk to `respond`, one thread a connection."""
-
-    def serve(peer: socket.socket) -> None:
-        with peer:
-            while chunk := peer.recv(1 << 20):
-                peer.sendall(respond(chunk))
-
-    def accept() -> None:
-        for _ in range(8):
-            try:
-                peer, _ = listener.accept()
-            except OSError:
-                return
-            threads.append(threading.Thread(target=serve, args=(peer,)))
-            threads[-1].start()
-
-    threads: list[threading.Thread] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        acceptor = threading.Thread(target=accept)
-        acceptor.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            acceptor.join()
-            for thread in threads:
-                thread.join()
 
 
 @pytest.mark.parametrize("reply", REPLIES)

@@ -46,13 +46,19 @@ class ValuePool:
         return self._pool[start : start + self.size_bytes]
 
 
+def scatter_step(count: int) -> int:
+    """A number without a factor in common with `count`: its multiples modulo `count` visit every index, far apart."""
+    step = int(count * 0.6180339887) | 1
+    while math.gcd(step, count) != 1:
+        step += 2
+    return step
+
+
 def permutation(count: int) -> Iterator[int]:
     """Every number below `count` once, scattered: without a list of them and the same on every run."""
     if count <= 0:
         return
-    step = int(count * 0.6180339887) | 1
-    while math.gcd(step, count) != 1:
-        step += 2
+    step = scatter_step(count)
     index = 0
     for _ in range(count):
         yield index

@@ -1,0 +1,8 @@
+"""The sub-commands of diskkvctl, one module each; the entry point is tools/diskkvctl.py.
+
+Every module has NAME, HELP, `add_arguments(parser)` and `run(options) -> Outcome`. They read the rows of a stopped
+server's directory through diskkv.codec and the engine's store, and never decode by themselves.
+
+output.py   what a sub-command answers, and how keys, sizes and tables look
+store.py    opening a data directory, walking its headers
+"""

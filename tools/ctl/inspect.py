@@ -1,0 +1,93 @@
+"""`diskkvctl inspect`: everything that is stored of one key."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from diskkv.codec.header import TYPE_NAMES, Header, decode_header, expire_ms_of, value_type
+from diskkv.codec.keys import ELEMENT_PREFIX_SIZE, expiry_row, header_prefix, object_range
+from diskkv.engine.leveldb import LevelDBStore
+from diskkv.errors import ConfigError
+from tools.ctl.bigkeys import element_count
+from tools.ctl.output import Outcome, quoted
+from tools.ctl.stats import KINDS
+from tools.ctl.store import add_database, add_directory, database, opened
+
+NAME = "inspect"
+HELP = "everything that is stored of one key"
+
+_PREVIEW_BYTES = 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of inspect."""
+    add_directory(parser)
+    add_database(parser)
+    parser.add_argument("--rows", type=int, default=0, metavar="N", help="also show the first N element rows")
+    parser.add_argument("key", type=os.fsencode)
+
+
+def run(options: argparse.Namespace) -> Outcome:
+    """Header, expiry and element rows of the key."""
+    with opened(options.dir) as store:
+        entry = database(store, options.db)
+        row = header_prefix(entry.id) + options.key
+        record = store.get(row)
+        if record is None:
+            message = f"no key {quoted(options.key)} in db{options.db}"
+            raise ConfigError(message)
+        value = decode_header(record, row)
+        data: dict[str, Any] = {
+            "key": quoted(options.key),
+            "db": options.db,
+            "row": row.hex(),
+            "type": TYPE_NAMES[value_type(value)].decode(),
+            "layout": "rows" if isinstance(value, Header) and value.value is None else "inline",
+            "count": element_count(value),
+            "record_bytes": len(record),
+            "expire_ms": expire_ms_of(value),
+        }
+        if data["expire_ms"]:
+            data["expires"] = _moment(data["expire_ms"])
+            data["own expiry row"] = store.get(expiry_row(data["expire_ms"], entry.id, options.key)) is not None
+        if isinstance(value, Header) and value.oid:
+            data |= _object(store, value.oid, options.rows)
+            data["ext"] = repr(value.ext)
+        else:
+            inline = value.value if isinstance(value, Header) else value
+            data["value"] = quoted(inline, _PREVIEW_BYTES) if isinstance(inline, bytes) else _preview(inline)
+    lines = [f"{name:<15}{shown}" for name, shown in data.items() if name != "rows"]
+    lines += [f"  {row['row']}  {row['value']}" for row in data.get("rows", [])]
+    return Outcome(lines, data)
+
+
+def _object(store: LevelDBStore, oid: int, limit: int) -> dict[str, Any]:
+    start, stop = object_range(oid)
+    counts: Counter[int] = Counter()
+    total_bytes = 0
+    rows: list[dict[str, str]] = []
+    for row, value in store.scan(start, stop):
+        kind = row[ELEMENT_PREFIX_SIZE - 1]
+        counts[kind] += 1
+        total_bytes += len(row) + len(value)
+        if len(rows) < limit:
+            sub = quoted(row[ELEMENT_PREFIX_SIZE:], _PREVIEW_BYTES)
+            rows.append({"row": f"{KINDS.get(kind, hex(kind))} {sub}", "value": quoted(value, _PREVIEW_BYTES)})
+    kinds = {KINDS.get(kind, hex(kind)): count for kind, count in sorted(counts.items())}
+    return {"oid": oid, "element rows": kinds, "element_bytes": total_bytes, "rows": rows}
+
+
+def _preview(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _PREVIEW_BYTES else f"{text[:_PREVIEW_BYTES]}..."
+
+
+def _moment(at_ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError):  # beyond the year 9999
+        return "in the far future"

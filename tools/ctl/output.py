@@ -1,0 +1,64 @@
+"""What sub-commands answer, and how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x07: "\\a", 0x08: "\\b", 0x22: '\\"', 0x5C: "\\\\"}
+
+
+@dataclass
+class Outcome:
+    """The answer for people (`lines`), for programs (`data`), and the exit status."""
+
+    lines: list[str]
+    data: Any
+    status: int = 0
+
+
+@dataclass
+class Columns:
+    """Rows of cells under headers; numbers are set to the right, text to the left."""
+
+    headers: Sequence[str]
+    rows: list[Sequence[str | int]] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The table, columns two spaces apart."""
+        cells = [list(self.headers), *([_cell(value) for value in row] for row in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(self.headers))]
+        right = [bool(self.rows) and all(isinstance(row[i], int) for row in self.rows) for i in range(len(widths))]
+        return [
+            "  ".join(
+                cell.rjust(width) if to_right else cell.ljust(width)
+                for cell, width, to_right in zip(row, widths, right, strict=True)
+            ).rstrip()
+            for row in cells
+        ]
+
+
+def _cell(value: str | int) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
+
+
+def size(size_bytes: int) -> str:
+    """A size for reading: 512 B, 3.4 KiB, 12.0 GiB."""
+    number = float(size_bytes)
+    for unit in _UNITS:
+        if number < 1024 or unit == _UNITS[-1]:
+            return f"{size_bytes} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    raise AssertionError(size_bytes)
+
+
+def quoted(raw: bytes, limit: int = 0) -> str:
+    """Bytes as redis-cli shows them: in double quotes, the rest as \\xNN; cut after `limit` bytes."""
+    shown = raw[:limit] if limit else raw
+    text = "".join(
+        _ESCAPES.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}") for byte in shown
+    )
+    more = f"... ({len(raw)} bytes)" if len(shown) < len(raw) else ""
+    return f'"{text}"{more}'

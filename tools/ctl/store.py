@@ -1,0 +1,116 @@
+"""Opening a data directory while no server uses it, and walking what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from diskkv.codec.header import Value, decode_header
+from diskkv.codec.keys import (
+    FORMAT_VERSION,
+    HEADER_PREFIX_SIZE,
+    HEADER_TAG,
+    SYSTEM_COUNTS,
+    SYSTEM_DATABASE,
+    SYSTEM_FORMAT,
+    U32,
+    database_range,
+    decode_counts,
+    prefix_successor,
+)
+from diskkv.engine.leveldb import LevelDBStore
+from diskkv.errors import ConfigError
+
+
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """The option --dir."""
+    parser.add_argument("--dir", type=Path, required=True, help="the server's data directory; no server may use it")
+
+
+def add_database(parser: argparse.ArgumentParser) -> None:
+    """The option --db."""
+    parser.add_argument("--db", type=int, default=0, metavar="INDEX", help="database, as in SELECT (default 0)")
+
+
+def store_path(directory: Path) -> Path:
+    """Where LevelDB's files are: `directory` itself or the one directory in it that has them."""
+    if not directory.is_dir():
+        message = f"{directory} is not a directory"
+        raise ConfigError(message)
+    found = [path.parent for path in (directory / "CURRENT", *sorted(directory.glob("*/CURRENT"))) if path.is_file()]
+    if not found:
+        message = f"{directory} holds no diskkv data"
+        raise ConfigError(message)
+    return found[0]
+
+
+@contextlib.contextmanager
+def opened(directory: Path) -> Iterator[LevelDBStore]:
+    """The store in `directory`. Raises ConfigError when it is in use, not there, or of a newer format."""
+    store = LevelDBStore(store_path(directory), create=False)
+    try:
+        check_format(store, directory)
+        yield store
+    finally:
+        store.close()
+
+
+def check_format(store: LevelDBStore, directory: Path) -> int:
+    """The store's format version; ConfigError when it is none of diskkv's, or newer than this program."""
+    raw = store.get(SYSTEM_FORMAT)
+    if raw is None or len(raw) != U32.size:
+        message = f"{directory} holds a LevelDB database that is not diskkv's"
+        raise ConfigError(message)
+    version: int = U32.unpack(raw)[0]
+    if version > FORMAT_VERSION:
+        message = f"{directory} has format {version}; this diskkvctl reads up to {FORMAT_VERSION}: use a newer one"
+        raise ConfigError(message)
+    return version
+
+
+@dataclass(frozen=True)
+class DatabaseEntry:
+    """One database: its number for SELECT, its number on disk, and the counts kept for it."""
+
+    index: int
+    id: int
+    keys: int
+    expires: int
+
+
+def databases(store: LevelDBStore) -> list[DatabaseEntry]:
+    """All databases that were ever written to, by index."""
+    found = []
+    for row, value in store.scan(SYSTEM_DATABASE, prefix_successor(SYSTEM_DATABASE)):
+        if len(row) != len(SYSTEM_DATABASE) + U32.size:
+            continue  # another system row whose name begins with the same letter
+        (index,) = U32.unpack(row[len(SYSTEM_DATABASE) :])
+        (ident,) = U32.unpack(value)
+        raw = store.get(SYSTEM_COUNTS + U32.pack(ident))
+        keys, expires = decode_counts(raw) if raw is not None else (0, 0)
+        found.append(DatabaseEntry(index, ident, keys, expires))
+    return found
+
+
+def database(store: LevelDBStore, index: int) -> DatabaseEntry:
+    """The database that SELECT `index` shows; an empty one when it was never written to."""
+    return next((entry for entry in databases(store) if entry.index == index), DatabaseEntry(index, 0, 0, 0))
+
+
+def headers(store: LevelDBStore, db_id: int, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes, Value]]:
+    """(key, record, value) of every key of a database that starts with `prefix`, in lexical order, expired ones too."""
+    start, stop = database_range(db_id)
+    if prefix:
+        start += prefix
+        stop = prefix_successor(start)
+    for row, record in store.scan(start, stop):
+        yield row[HEADER_PREFIX_SIZE:], record, decode_header(record, row)
+
+
+def header_rows(store: LevelDBStore) -> Iterator[tuple[int, bytes, bytes]]:
+    """(database id, key, record) of every header of every database, dead ones included, undecoded."""
+    for row, record in store.scan(HEADER_TAG, prefix_successor(HEADER_TAG)):
+        yield U32.unpack_from(row, 1)[0], row[HEADER_PREFIX_SIZE:], record

@@ -1,0 +1,55 @@
+"""The operator's command line for diskkv's data directories: `diskkvctl stats --dir data`.
+
+The directory must not be in use: LevelDB lets one process at a time open it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+if __package__ in {None, ""}:  # run as a file: tools/ is on the path, its parent is not
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from diskkv import __version__
+from diskkv.errors import ConfigError, StorageError
+from tools.ctl import bigkeys, check, compact, inspect, scan, stats
+
+COMMANDS = (stats, scan, inspect, bigkeys, check, compact)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="diskkvctl", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"diskkvctl {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
+        module.add_arguments(command)
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. 0: done; 1: it found problems or could not run (one line on standard error); 2: bad usage."""
+    options = build_parser().parse_args(arguments)
+    try:
+        outcome = options.run(options)
+    except (ConfigError, StorageError) as error:
+        print(f"diskkvctl: {error}", file=sys.stderr)
+        return 1
+    try:
+        print(json.dumps(outcome.data, indent=1) if options.json else "\n".join(outcome.lines), flush=True)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    status: int = outcome.status
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
