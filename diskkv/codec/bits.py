@@ -14,21 +14,18 @@ corner cases.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import and_, or_, xor
 from typing import Final, NamedTuple
 
+from diskkv.codec.numbers import INT64_MIN, parse_int64
 from diskkv.errors import CommandError
 
 WRAP: Final = b"WRAP"
 SAT: Final = b"SAT"
 FAIL: Final = b"FAIL"
 
-_INT64 = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-_INT64_MAX = (1 << 63) - 1
-_INT64_MIN = -(1 << 63)
 _UINT64_MASK = (1 << 64) - 1
 
 _BAD_OFFSET = b"ERR bit offset is not an integer or out of range"
@@ -84,11 +81,12 @@ def parse_bit_offset(argument: bytes, max_size_bytes: int, field_bits: int = 0) 
     if field_bits and argument[:1] == b"#":
         argument = argument[1:]
         scale = field_bits
-    offset = _parse_int64(argument)
-    if offset is None:
-        raise CommandError(_BAD_OFFSET)
+    try:
+        number = parse_int64(argument)
+    except ValueError:
+        raise CommandError(_BAD_OFFSET) from None
     # The product is a 64-bit one in Redis: #2305843009213693952 of a u8 wraps round to offset 0.
-    offset = _to_int64(offset * scale)
+    offset = _to_int64(number * scale)
     if offset < 0 or offset >> 3 >= max_size_bytes:
         raise CommandError(_BAD_OFFSET)
     return offset
@@ -100,27 +98,22 @@ def parse_field_type(argument: bytes) -> FieldType:
     Raises:
         CommandError: Anything else.
     """
-    letter = argument[:1]
-    if letter in (b"u", b"i"):
+    signed = argument[:1] == b"i"
+    if not signed and argument[:1] != b"u":
+        raise CommandError(_BAD_TYPE)
+    try:
         # The digits end at a NUL byte, which ends a string in Redis' parser.
-        bits = _parse_int64(argument[1:].partition(b"\0")[0])
-        signed = letter == b"i"
-        if bits is not None and 1 <= bits <= 63 + signed:
-            return FieldType(signed, bits)
-    raise CommandError(_BAD_TYPE)
-
-
-def _parse_int64(text: bytes) -> int | None:
-    """A canonical decimal of a signed 64-bit integer (no plus sign, leading zeros or spaces), or None."""
-    if _INT64.fullmatch(text) is None:
-        return None
-    value = int(text)
-    return value if _INT64_MIN <= value <= _INT64_MAX else None
+        bits = parse_int64(argument[1:].partition(b"\0")[0])
+    except ValueError:
+        raise CommandError(_BAD_TYPE) from None
+    if not 1 <= bits <= 63 + signed:
+        raise CommandError(_BAD_TYPE)
+    return FieldType(signed, bits)
 
 
 def _to_int64(value: int) -> int:
     """The value modulo 2**64, as a signed integer."""
-    return ((value - _INT64_MIN) & _UINT64_MASK) + _INT64_MIN
+    return ((value - INT64_MIN) & _UINT64_MASK) + INT64_MIN
 
 
 # --- ranges ---
