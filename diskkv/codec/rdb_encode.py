@@ -33,6 +33,7 @@ from diskkv.codec.rdb_values import (
 
 # Redis' default limits for the packed encodings (hash-max-listpack-entries and so on).
 PACKED_MAX_ENTRIES = 128
+PACKED_MAX_FIELDS = 512
 PACKED_MAX_ELEMENT_BYTES = 64
 INTSET_MAX_ENTRIES = 512
 LIST_NODE_BYTES = 8192
@@ -161,14 +162,14 @@ def _encode_set(members: list[bytes], version: int, string: StringEncoder) -> tu
             numbers.append(number)
         else:
             return rdb.SET_INTSET, string(encode_intset(numbers))
-    if version >= rdb.LOSSLESS_VERSION and _fits_packed(members, 1):
+    if version >= rdb.LOSSLESS_VERSION and _fits_packed(members, PACKED_MAX_ENTRIES):
         return rdb.SET_LISTPACK, string(encode_listpack(members))
     return rdb.SET, encode_length(len(members)) + plain_strings(members, string)
 
 
 def _encode_zset(entries: list[tuple[bytes, float]], version: int, string: StringEncoder) -> tuple[int, bytes]:
     in_order = sorted(entries, key=_by_score)
-    if version >= rdb.LISTPACK_VERSION and _fits_packed([entry[0] for entry in entries], 1):
+    if version >= rdb.LISTPACK_VERSION and _fits_packed([entry[0] for entry in entries], PACKED_MAX_ENTRIES):
         flat = [text for member, score in in_order for text in (member, format_score(score))]
         return rdb.ZSET_LISTPACK, string(encode_listpack(flat))
     # Highest first, as in Redis: its skip list then inserts at the head.
@@ -194,7 +195,7 @@ def _encode_hash(value: HashValue, version: int, string: StringEncoder) -> tuple
             raise RdbUnsupportedError(f"RDB version {version} has no expiry of hash fields")
         return _encode_hash_expiry(entries, version, string)
     flat = [text for name, data, _ in entries for text in (name, data)]
-    if version >= rdb.LISTPACK_VERSION and _fits_packed(flat, 2):
+    if version >= rdb.LISTPACK_VERSION and _fits_packed(flat, 2 * PACKED_MAX_FIELDS):
         return rdb.HASH_LISTPACK, string(encode_listpack(flat))
     return rdb.HASH, encode_length(len(entries)) + plain_strings(flat, string)
 
@@ -209,14 +210,12 @@ def _encode_hash_expiry(
         fields = plain_expiring_fields(in_order, first_ms, version, string)
         return rdb.HASH_2_VALKEY, encode_length(len(in_order)) + fields
     flat = [text for name, data, _ in in_order for text in (name, data)]
-    if _fits_packed(flat, 2):
+    if _fits_packed(flat, 2 * PACKED_MAX_FIELDS):
         triples = [text for name, data, expire_ms in in_order for text in (name, data, b"%d" % expire_ms)]
         return rdb.HASH_LISTPACK_EX, _pack_int64(first_ms) + string(encode_listpack(triples))
     fields = plain_expiring_fields(in_order, first_ms, version, string)
     return rdb.HASH_METADATA, _pack_int64(first_ms) + encode_length(len(in_order)) + fields
 
 
-def _fits_packed(elements: list[bytes], per_entry: int) -> bool:
-    return (
-        len(elements) <= PACKED_MAX_ENTRIES * per_entry and max(map(len, elements)) <= PACKED_MAX_ELEMENT_BYTES
-    )
+def _fits_packed(elements: list[bytes], max_elements: int) -> bool:
+    return len(elements) <= max_elements and max(map(len, elements)) <= PACKED_MAX_ELEMENT_BYTES

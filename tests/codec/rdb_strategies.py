@@ -150,9 +150,9 @@ def sample_values() -> list[RdbValue]:
         ZSetValue([(b"a", 1.0), (b"b", -2.5), (b"c", float("inf"))]),
         ZSetValue([(b"m%d" % number, number / 7) for number in range(200)]),
         HashValue([(b"f", b"v", 0), (b"1", b"2", 0)]),
-        HashValue([(b"f%d" % number, b"v", 0) for number in range(200)]),
+        HashValue([(b"f%d" % number, b"v", 0) for number in range(600)]),
         HashValue([(b"f", b"v", 0), (b"1", b"2", 2_000_000_000_000)]),
-        HashValue([(b"f%d" % number, b"v", 2_000_000_000_000 + number if number % 2 else 0) for number in range(200)]),
+        HashValue([(b"f%d" % number, b"v", 2_000_000_000_000 + number if number % 2 else 0) for number in range(600)]),
         StreamValue(entries, (99, 1), (5, 5), 40, [group]),
         StreamValue([], (7, 0), (7, 0), 1, []),
     ]

@@ -145,7 +145,7 @@ def test_real_payloads(payload: bytes, value: RdbValue) -> None:
 FIELDS = [(b"f", b"v"), (b"1", b"-200"), (b"long", b"x" * 300)]
 FLAT = [text for pair in FIELDS for text in pair]
 PLAIN_HASH = HashValue([(name, value, 0) for name, value in FIELDS])
-WITH_EXPIRY = HashValue([(b"f", b"v", 2_000_000_000_000), (b"g", b"w", 0)])
+WITH_EXPIRY = HashValue([(b"f", b"v", 4_000_000_000_000), (b"g", b"w", 0)])
 SCORES = ZSetValue([(b"a", -1.5), (b"b", 3.0)])
 
 
@@ -161,8 +161,8 @@ OLD_PAYLOADS = [
     (sealed(b"\x0c" + text(ziplist([b"a", b"-1.5", b"b", b"3"])), 6), SCORES),
     (sealed(b"\x03\x02\x01a\x04-1.5\x01b\x013", 6), SCORES),
     (sealed(b"\x03\x02\x01a\xfe\x01b\xff", 6), ZSetValue([(b"a", float("inf")), (b"b", float("-inf"))])),
-    (sealed(b"\x16\x02\x81" + (2_000_000_000_000).to_bytes(8, "big") + b"\x01f\x01v\x00\x01g\x01w", 12), WITH_EXPIRY),
-    (sealed(b"\x17" + text(encode_listpack([b"f", b"v", b"2000000000000", b"g", b"w", b"0"])), 12), WITH_EXPIRY),
+    (sealed(b"\x16\x02\x81" + (4_000_000_000_000).to_bytes(8, "big") + b"\x01f\x01v\x00\x01g\x01w", 12), WITH_EXPIRY),
+    (sealed(b"\x17" + text(encode_listpack([b"f", b"v", b"4000000000000", b"g", b"w", b"0"])), 12), WITH_EXPIRY),
 ]
 
 
