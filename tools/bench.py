@@ -75,6 +75,7 @@ def _add_large(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each workload")
     parser.add_argument("--disk-file-mib", type=options.positive, default=2048)
     parser.add_argument("--disk-seconds", type=float, default=5.0, help="of each measurement of the disk alone")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw load throughput and memory over time")
     parser.set_defaults(run=run_large)
 
 

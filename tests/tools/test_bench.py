@@ -126,9 +126,11 @@ def test_large_measures_load_workloads_and_disk(tmp_path: Path, capsys: pytest.C
         *("large", "--servers", "redis", "--memory-mib", "64", "--keys", "300", "--value-size", "100", "--quiet"),
         *("--hashes", "2", "--hash-fields", "60", "--clients", "3", "--seconds", "0.05"),
         *("--disk-file-mib", "1", "--disk-seconds", "0.05", "--work-dir", str(tmp_path), "--json", str(out_file)),
+        *("--plot", str(tmp_path / "out.svg")),
     )
     assert status == 0
     assert "times the memory limit" in out
+    assert (tmp_path / "out.svg").read_text().count("<polyline") == 2
     result = json.loads(out_file.read_text())["results"]["redis"]
     assert result["load"]["commands"] == 300
     assert set(result["workloads"]) == {

@@ -6,8 +6,10 @@ servers.py          start, check, pause and stop a server; memory and CPU it use
 redis_benchmark.py  run redis-benchmark and read its CSV
 rounds.py           interleaved rounds over several live servers, samples and summaries
 report.py           Markdown tables, JSON, the machine's description
+plot.py             line charts as SVG
 loader.py           fill a server quickly through pipelines
 loadgen.py          closed-loop clients with their own key distribution, latencies per request
+options.py          the command line options that the suites share
 cgroup.py, disk.py  a memory limit for one process; the disk's own random-read rate
 suite_*.py          the sub-commands
 """

@@ -20,6 +20,7 @@ from tools.benchmarks.errors import BenchError
 from tools.benchmarks.loader import ValuePool, command_batches, key_name, load, permutation, set_batches
 from tools.benchmarks.loadgen import Client, Latencies, MemorySampler, Source, Uniform, Zipfian, run
 from tools.benchmarks.options import launch, progress
+from tools.benchmarks.plot import Chart, svg
 from tools.benchmarks.report import MIB, Report, Table, grouped
 from tools.benchmarks.servers import Server, running
 from tools.benchmarks.wire import encode
@@ -110,6 +111,8 @@ def run_large(options: argparse.Namespace) -> Report:
         report.notes.append(f"the keys are {ratio:.1f} times the memory limit; {SMALL_RATIO} times would be meaningful")
     report.tables = [_load_table(results), _workload_table(results, disk), _disk_table(disk)]
     report.data = {"results": results, "disk_reads_per_s": disk}
+    if options.plot is not None:
+        options.plot.write_text(svg(charts(results, options.memory_mib)))
     return report
 
 
@@ -172,6 +175,16 @@ def _describe(latencies: Latencies) -> dict[str, Any]:
         "max_ms": worst,
         "per_second": latencies.per_second,
     }
+
+
+def charts(results: dict[str, Any], limit_mib: int) -> list[Chart]:
+    """Load throughput and resident memory over time, a line for each server."""
+    loading = Chart("Keys loaded per second", "seconds", "keys/s")
+    memory = Chart("Resident memory, loading and serving", "seconds", "MiB", limit=limit_mib)
+    for name, found in results.items():
+        loading.series[name] = [(float(second), float(n)) for second, n in enumerate(found["load"]["per_second"])]
+        memory.series[name] = [(at_s, size_bytes / MIB) for at_s, size_bytes in found["rss_over_time"]]
+    return [loading, memory]
 
 
 def _load_table(results: dict[str, Any]) -> Table:
