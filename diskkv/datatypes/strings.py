@@ -8,8 +8,13 @@ A string does not go back to inline when it shrinks, except by being replaced.
 
 from __future__ import annotations
 
+import sys
+
 from diskkv.codec.header import STRING, Header, Value
 from diskkv.codec.keys import KIND_STRING_CHUNK, U32, element_prefix
+from diskkv.codec.numbers import parse_int64
+from diskkv.codec.rdb_values import RdbValue, StringValue
+from diskkv.datatypes import operations
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 from diskkv.errors import WrongTypeError
@@ -134,3 +139,44 @@ def _write_chunks(engine: Engine, header: Header, offset: int, data: bytes) -> N
             part = before[:begin].ljust(begin, b"\0") + part + before[begin + len(part) :]
         rows.put(row, part)
         at += CHUNK_BYTES - begin
+
+
+def encoding(engine: Engine, value: Value) -> bytes:
+    """int, embstr or raw, as OBJECT ENCODING names them."""
+    if isinstance(value, Header) and (value.raw or value.value is None):
+        return b"raw"
+    data = read(engine, value)
+    if len(data) <= 20:
+        try:
+            parse_int64(data)
+        except ValueError:
+            return b"embstr"
+        return b"int"
+    return b"embstr" if len(data) <= 44 else b"raw"
+
+
+def export(engine: Engine, value: Value) -> RdbValue:
+    """The string as the RDB codec takes it."""
+    return StringValue(read(engine, value))
+
+
+def load(engine: Engine, value: RdbValue, expire_ms: int) -> Value:
+    """A string made of what the RDB codec read."""
+    assert isinstance(value, StringValue)
+    return make(engine, value.data, expire_ms)
+
+
+def copy(engine: Engine, value: Value) -> Value:
+    """An independent string of the same content."""
+    if isinstance(value, bytes) or value.value is not None:
+        return value
+    oid = operations.copy_rows(engine, value, (KIND_STRING_CHUNK,))
+    return Header(STRING, None, value.expire_ms, oid, value.count, raw=value.raw)
+
+
+def memory_bytes(engine: Engine, value: Value, samples: int) -> int:
+    """About what the string takes."""
+    return length(value) + 16
+
+
+operations.register(STRING, StringValue, sys.modules[__name__])

@@ -27,6 +27,7 @@ from diskkv.codec.keys import (
     garbage_row,
     prefix_successor,
 )
+from diskkv.config import Config
 from diskkv.engine.cache import Cache
 from diskkv.engine.database import Database
 from diskkv.engine.rows import ABSENT, Journal, Rows
@@ -43,9 +44,11 @@ NEVER_MS = 1 << 62
 class Engine:
     """Databases, rows, cache and the open turn. Not thread-safe: everything happens between two awaits."""
 
-    def __init__(self, store: Store, cache_bytes: int = 64 << 20) -> None:
+    def __init__(self, store: Store, config: Config) -> None:
         self.store = store
-        self.cache = Cache(cache_bytes)
+        self.config = config
+        """Read by the data types: the limits up to which small collections stay packed."""
+        self.cache = Cache(config.cache_size)
         self.journal: Journal = []
         self.dirty: list[Database] = []
         self.rows = Rows(store, self.cache.segment(), self.journal)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from diskkv.engine.engine import Engine
 from diskkv.engine.expiry import sweep
 from diskkv.engine.reclaim import Reclaimer
 from diskkv.engine.store import Store
-from diskkv.errors import StorageError
+from diskkv.errors import CommandError, StorageError
 from diskkv.services.blocking import Blocking
 from diskkv.services.client import Client
 from diskkv.services.notifications import Notifications
@@ -41,7 +42,7 @@ class Instance:
 
     def __init__(self, config: Config, store: Store) -> None:
         self.config = config
-        self.engine = Engine(store, config.cache_size)
+        self.engine = Engine(store, config)
         self.engine.begin(unix_ms())
         self.cursors = Cursors(self.engine)
         self.reclaimer = Reclaimer(self.engine)
@@ -55,7 +56,7 @@ class Instance:
         """Clients with output, or a reason to go on, that did not come from their own requests of this turn."""
         self.fast: dict[bytes, Any] = {}
         self.commands: dict[str, Any] = {}
-        self._commands: dict[str, Any] = {}
+        self._plain_commands: dict[str, Any] = {}
         self._skip_slowlog = 0
         self.monitors: dict[int, Client] = {}
         self.write_error: str | None = None
@@ -96,6 +97,32 @@ class Instance:
             self.paused.remove(client)
         self.refresh_fast()
 
+    def authenticate(self, client: Client, name: bytes, password: bytes) -> None:
+        """Log a client in. Raises WRONGPASS."""
+        user = self.default_user if name == b"default" else None
+        if user is None or not user.verify(password):
+            raise CommandError(b"WRONGPASS invalid username-password pair or user is disabled.")
+        client.user = user
+        client.authenticated = True
+        client.refresh()
+
+    def reset_client(self, client: Client) -> None:
+        """Put a client back into the state of a new connection."""
+        self.monitors.pop(client.id, None)
+        client.is_monitor = False
+        client.transaction = None
+        client.watching = None
+        client.tracking = None
+        client.db = self.engine.database(0)
+        client.name = b""
+        client.no_evict = client.no_touch = False
+        client.reply_on = True
+        client.skip_replies = 0
+        client.user = self.default_user
+        client.authenticated = bool(self.default_user.nopass)
+        client.use_resp(2)
+        self.refresh_fast()
+
     def wake(self, client: Client) -> None:
         """Have the client's output sent, and its held requests looked at, after this turn."""
         self.woken.append(client)
@@ -117,7 +144,9 @@ class Instance:
         """Take over the command table; `plain_flag` marks the commands that are safe on the fast path."""
         self._skip_slowlog = skip_slowlog_flag
         self.commands = commands
-        self._commands = {name: entry for name, entry in commands.items() if entry.flags & plain_flag}
+        self._plain_commands = {
+            name: entry for name, entry in commands.items() if entry.flags & plain_flag and not entry.subcommands
+        }
         self.refresh_fast()
 
     def refresh_fast(self) -> None:
@@ -126,7 +155,7 @@ class Instance:
         if guarded:
             self.fast.clear()
         elif not self.fast:
-            for name, entry in self._commands.items():
+            for name, entry in self._plain_commands.items():
                 self.fast[name.encode()] = entry
                 self.fast[name.upper().encode()] = entry
 
@@ -248,3 +277,7 @@ class DefaultUser:
     def nopass(self) -> bool:
         """Whether no password is needed."""
         return not self._config.requirepass
+
+    def verify(self, password: bytes) -> bool:
+        """Whether this is the password, in a time that does not tell how much of it is right."""
+        return self.nopass or hmac.compare_digest(password, self._config.requirepass.encode())

@@ -1,0 +1,153 @@
+"""Walking over all keys: SCAN and KEYS, and the argument parsing that HSCAN, SSCAN and ZSCAN share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from diskkv.codec.glob import compile_glob, literal_prefix
+from diskkv.codec.header import Value, expire_ms_of, value_type
+from diskkv.codec.header import TYPE_NAMES
+from diskkv.codec.keys import prefix_successor
+from diskkv.codec.numbers import parse_int64
+from diskkv.commands.registry import Flag, command
+from diskkv.engine.database import Database
+from diskkv.errors import CommandError, CommandSyntaxError, NotIntegerError
+from diskkv.resp.reply import bulk, bulks
+from diskkv.services.client import Client
+
+_DEFAULT_COUNT = 10
+_UINT64_MAX = 2**64 - 1
+
+
+@dataclass(slots=True)
+class ScanOptions:
+    """The options of a SCAN-like command. `matches` is None when every element does."""
+
+    cursor: int
+    count: int = _DEFAULT_COUNT
+    pattern: bytes | None = None
+    matches: Callable[[bytes], bool] | None = None
+    type_name: bytes | None = None
+    no_values: bool = False
+
+
+def parse_cursor(text: bytes) -> int:
+    """A cursor argument (0 .. 2**64-1). Raises Redis' error."""
+    if not text.isdigit() or len(text) > 20 or int(text) > _UINT64_MAX:
+        raise CommandError(b"ERR invalid cursor")
+    return int(text)
+
+
+def parse_options(argv: list[bytes], at: int, *, is_top_level: bool = False, is_hash: bool = False) -> ScanOptions:
+    """The cursor in argv[at - 1] and the options from `at` on. Raises Redis' errors."""
+    options = ScanOptions(parse_cursor(argv[at - 1]))
+    while at < len(argv):
+        name = argv[at].upper()
+        if name == b"NOVALUES" and is_hash:
+            options.no_values = True
+            at += 1
+            continue
+        if at + 1 == len(argv):
+            raise CommandSyntaxError
+        argument = argv[at + 1]
+        if name == b"COUNT":
+            options.count = _parse_count(argument)
+        elif name == b"MATCH":
+            options.pattern = argument
+            options.matches = None if argument == b"*" else compile_glob(argument)
+        elif name == b"TYPE" and is_top_level:
+            options.type_name = argument.lower()
+        else:
+            raise CommandSyntaxError
+        at += 2
+    return options
+
+
+def _parse_count(text: bytes) -> int:
+    try:
+        count = parse_int64(text)
+    except ValueError:
+        raise NotIntegerError from None
+    if count < 1:
+        raise CommandSyntaxError
+    return count
+
+
+def live_keys(database: Database, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, Value | None]]:
+    """(key, value) in order, the value None for a key that is past its time."""
+    now_ms = database.engine.now_ms
+    for key, value in database.scan(start, stop):
+        expire_ms = expire_ms_of(value)
+        yield key, None if expire_ms and expire_ms <= now_ms else value
+
+
+def _range_of(pattern: bytes | None) -> tuple[bytes, bytes | None]:
+    """The range of keys that can match: a literal prefix makes the scan a seek."""
+    prefix = b"" if pattern is None else literal_prefix(pattern)
+    if not prefix.rstrip(b"\xff"):
+        return prefix, None
+    return prefix, prefix_successor(prefix)
+
+
+@command(
+    "SCAN",
+    arity=-2,
+    flags=Flag.READONLY | Flag.TOUCHES_ARBITRARY_KEYS,
+    group="generic",
+    since="2.8.0",
+    complexity="O(COUNT) for every call; a MATCH with a literal prefix only walks over the keys that have it.",
+    syntax="cursor [MATCH pattern] [COUNT count] [TYPE type]",
+    tips=("nondeterministic_output", "request_policy:special", "response_policy:special"),
+)
+def scan(client: Client, argv: list[bytes]) -> bytes:
+    """Walk over the keys of the database, some at a time."""
+    options = parse_options(argv, 2, is_top_level=True)
+    start, stop = _range_of(options.pattern)
+    if options.cursor:
+        position = client.instance.cursors.load(options.cursor)
+        if position is None:
+            raise CommandError(b"ERR invalid cursor")
+        start = max(start, position + b"\0")
+    found: list[bytes] = []
+    cursor = 0
+    matches, wanted = options.matches, options.type_name
+    seen = 0
+    last = b""
+    for key, value in live_keys(client.db, start, stop):
+        if seen == options.count:
+            cursor = client.instance.cursors.save(last)
+            break
+        seen += 1
+        last = key
+        if value is None or (matches is not None and not matches(key)):
+            continue
+        if wanted is None or TYPE_NAMES[value_type(value)] == wanted:
+            found.append(key)
+    return b"*2\r\n" + bulk(b"%d" % cursor) + bulks(found)
+
+
+@command(
+    "KEYS",
+    arity=2,
+    flags=Flag.READONLY | Flag.DANGEROUS,
+    group="generic",
+    since="1.0.0",
+    complexity="O(N) where N is the number of keys; with a literal prefix, of the keys that have it.",
+    syntax="pattern",
+    tips=("request_policy:all_shards", "nondeterministic_output_order"),
+)
+def keys(client: Client, argv: list[bytes]) -> bytes:
+    """List all keys that match a pattern."""
+    matches = compile_glob(argv[1])
+    start, stop = _range_of(argv[1])
+    limit_bytes = client.instance.config.proto_max_bulk_len
+    found: list[bytes] = []
+    size_bytes = 0
+    for key, value in live_keys(client.db, start, stop):
+        if value is not None and matches(key):
+            found.append(key)
+            size_bytes += len(key) + 64
+            if size_bytes > limit_bytes:
+                raise CommandError(b"ERR the reply would exceed proto-max-bulk-len; use SCAN")
+    return bulks(found)
