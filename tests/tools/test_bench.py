@@ -139,3 +139,21 @@ def test_large_measures_load_workloads_and_disk(tmp_path: Path, capsys: pytest.C
     }
     assert all(found["rate"] > 0 for found in result["workloads"].values())
     assert result["rss_over_time"]
+
+
+@pytest.mark.usefixtures("fake_redis_benchmark")
+def test_durable_waits_for_the_disk_and_reads_beside_writers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out_file = tmp_path / "out.json"
+    status, out, _ = run(
+        capsys,
+        *("durable", "--servers", "redis", "--tests", "set", "--rounds", "1", "--keyspace", "100", "--quiet"),
+        *("--clients", "1,5", "--seconds", "0.05", "--work-dir", str(tmp_path), "--json", str(out_file)),
+    )
+    assert status == 0
+    assert "| SET P=1 c=5 " in out
+    assert "| GET by 1 client beside 50 durable writers " in out
+    document = json.loads(out_file.read_text())
+    assert document["servers"][0]["appendfsync"] == "always"
+    assert document["reads_beside_writers"]["redis"]["reads"] > 0

@@ -11,8 +11,8 @@ import pytest
 from tests.tools.fakeserver import answering
 from tools.benchmarks import cgroup, disk, loadgen
 from tools.benchmarks.errors import BenchError
-from tools.benchmarks.loadgen import Client, Latencies, MemorySampler, Uniform, Zipfian
-from tools.benchmarks.suite_large import mixed, stalled_seconds
+from tools.benchmarks.loadgen import Client, Latencies, MemorySampler, Uniform, Zipfian, mixed
+from tools.benchmarks.suite_large import stalled_seconds
 from tools.benchmarks.wire import encode
 
 

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tools.benchmarks.errors import BenchError
-from tools.benchmarks.loader import scatter_step
-from tools.benchmarks.wire import reply_end
+from tools.benchmarks.loader import ValuePool, key_name, scatter_step
+from tools.benchmarks.wire import encode, reply_end
 
 RECV_BYTES = 1 << 17
 STALL_TIMEOUT_S = 120.0
@@ -182,6 +182,27 @@ class Zipfian:
 
     def __call__(self) -> int:
         return self.rank() * self._step % self._count
+
+
+Index = Uniform | Zipfian
+
+
+def getter(index: Index) -> Source:
+    """GET of keys drawn from a distribution."""
+    return lambda: encode(b"GET", key_name(index()))
+
+
+def setter(index: Index, size_bytes: int) -> Source:
+    """SET of keys drawn from a distribution, with a new value each time."""
+    pool = ValuePool(size_bytes, seed=2)
+    chooser = random.Random(3)
+    return lambda: encode(b"SET", key_name(index()), pool.value(chooser.randrange(1 << 20)))
+
+
+def mixed(reads: Source, writes: Source, read_percent: int) -> Source:
+    """Reads and writes in this proportion, at random."""
+    chooser = random.Random(4)
+    return lambda: reads() if chooser.random() * 100 < read_percent else writes()
 
 
 class MemorySampler:

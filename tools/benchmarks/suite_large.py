@@ -18,7 +18,18 @@ from tools.benchmarks.cgroup import MemoryGroup, memory_group
 from tools.benchmarks.disk import random_reads_per_second, scratch_file
 from tools.benchmarks.errors import BenchError
 from tools.benchmarks.loader import ValuePool, command_batches, key_name, load, permutation, set_batches
-from tools.benchmarks.loadgen import Client, Latencies, MemorySampler, Source, Uniform, Zipfian, run
+from tools.benchmarks.loadgen import (
+    Client,
+    Latencies,
+    MemorySampler,
+    Source,
+    Uniform,
+    Zipfian,
+    getter,
+    mixed,
+    run,
+    setter,
+)
 from tools.benchmarks.options import launch, progress
 from tools.benchmarks.plot import Chart, svg
 from tools.benchmarks.report import MIB, Report, Table, grouped
@@ -31,24 +42,6 @@ FIELDS_PER_COMMAND = 50
 STALL_FRACTION = 0.1
 SMALL_RATIO = 8
 PERCENTS = (50.0, 99.0, 99.9, 100.0)
-
-
-def getter(index: Uniform | Zipfian) -> Source:
-    """GET of keys drawn from a distribution."""
-    return lambda: encode(b"GET", key_name(index()))
-
-
-def setter(index: Uniform | Zipfian, size_bytes: int) -> Source:
-    """SET of keys drawn from a distribution, with a new value each time."""
-    pool = ValuePool(size_bytes, seed=2)
-    chooser = random.Random(3)
-    return lambda: encode(b"SET", key_name(index()), pool.value(chooser.randrange(1 << 20)))
-
-
-def mixed(reads: Source, writes: Source, read_percent: int) -> Source:
-    """Reads and writes in this proportion, at random."""
-    chooser = random.Random(4)
-    return lambda: reads() if chooser.random() * 100 < read_percent else writes()
 
 
 def hash_getter(hashes: int, fields: int) -> Source:

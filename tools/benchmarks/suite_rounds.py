@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import functools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tools.benchmarks import redis_benchmark
 from tools.benchmarks.errors import BenchError
 from tools.benchmarks.loader import load, permutation, set_batches
+from tools.benchmarks.loadgen import Client, Uniform, getter, run, setter
 from tools.benchmarks.options import BASELINE, launch, progress
 from tools.benchmarks.redis_benchmark import Load
-from tools.benchmarks.report import Report, rounds_data, rounds_table, server_facts, servers_table
+from tools.benchmarks.report import Report, Table, grouped, rounds_data, rounds_table, server_facts, servers_table
 from tools.benchmarks.rounds import Case, Rounds
-from tools.benchmarks.servers import running
+from tools.benchmarks.servers import Server, running
 
 BASIC_TESTS = ("set", "get")
 DURABLE_TESTS = ("set", "get")
@@ -23,6 +24,7 @@ DEFAULT_TESTS = (
     *("zadd", "zpopmin", "lrange_100", "lrange_300", "lrange_500", "lrange_600", "mset"),
 )
 PIPELINED_REQUESTS_FACTOR = 4
+READS_BESIDE_WRITERS_S = 5.0
 # LRANGE of hundreds of elements and MSET of ten keys cost tens of times as much as the others.
 HEAVY_TESTS = {"lrange_100": 2, "lrange_300": 5, "lrange_500": 8, "lrange_600": 10, "mset": 4}
 
@@ -54,8 +56,13 @@ def build_cases(
     return cases
 
 
-def run_cases(suite: str, cases: Sequence[Case], options: argparse.Namespace) -> Report:
-    """Start the servers, fill their keyspace, measure, and describe what came out."""
+def run_cases(
+    suite: str,
+    cases: Sequence[Case],
+    options: argparse.Namespace,
+    more: Callable[[Sequence[Server], argparse.Namespace, Report], None] | None = None,
+) -> Report:
+    """Start the servers, fill their keyspace, measure, and report; `more` adds what redis-benchmark cannot measure."""
     redis_benchmark.require()
     report = Report(suite)
     with launch(options) as started, running(options.servers, started) as servers:
@@ -68,10 +75,13 @@ def run_cases(suite: str, cases: Sequence[Case], options: argparse.Namespace) ->
             progress=functools.partial(progress, options),
         )
         results = rounds.run(cases, options.rounds)
+        report.tables.append(rounds_table(results, options.servers, BASELINE))
+        if more is not None:
+            more(servers, options, report)
         facts = [server_facts(server) for server in servers]
-    report.notes = results.notes
-    report.tables = [rounds_table(results, options.servers, BASELINE), servers_table(facts)]
-    report.data = {"results": rounds_data(results, BASELINE), "servers": facts}
+    report.notes += results.notes
+    report.tables.append(servers_table(facts))
+    report.data |= {"results": rounds_data(results, BASELINE), "servers": facts}
     return report
 
 
@@ -91,7 +101,29 @@ def run_durable(options: argparse.Namespace) -> Report:
     """SET and GET with an fsync before every acknowledgement, for several numbers of clients."""
     options.appendfsync = "always"
     tests = chosen(DURABLE_TESTS, options.tests)
-    return run_cases("durable", build_cases(tests, options, [1, 50, 200], [1]), options)
+    return run_cases("durable", build_cases(tests, options, [1, 50, 200], [1]), options, reads_beside_writers)
+
+
+def reads_beside_writers(servers: Sequence[Server], options: argparse.Namespace, report: Report) -> None:
+    """How long a reader waits while 50 writers keep the disk busy."""
+    headers = ["GET by 1 client beside 50 durable writers", "GET/s", "p50 ms", "p99 ms", "p99.9 ms", "SET/s"]
+    rows = []
+    report.data["reads_beside_writers"] = found = {}
+    for server in servers:
+        server.pause()
+    for server in servers:
+        server.resume()
+        index = Uniform(options.keyspace)
+        clients = [Client("SET", setter(index, options.data_size), 50), Client("GET", getter(index), 1)]
+        measured = run(server.port, clients, options.seconds or READS_BESIDE_WRITERS_S)
+        server.pause()
+        p50, p99, p999 = measured["GET"].percentiles_ms([50, 99, 99.9])
+        reads, writes = measured["GET"].rate, measured["SET"].rate
+        found[server.name] = {"reads": reads, "writes": writes, "p50_ms": p50, "p99_ms": p99, "p999_ms": p999}
+        rows.append([server.name, grouped(reads), f"{p50:.2f}", f"{p99:.2f}", f"{p999:.2f}", grouped(writes)])
+    for server in servers:
+        server.resume()
+    report.tables.append(Table(headers, rows))
 
 
 def run_custom(options: argparse.Namespace) -> Report:
