@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from diskkv.errors import CommandError, ConfigError
+from diskkv.services.acl.access import declared_channels, declared_keys
 from diskkv.services.acl.files import AclFileError, read_users, write_users
 from diskkv.services.acl.log import AclLog, AclLogEntry
 from diskkv.services.acl.rules import (
@@ -48,7 +49,12 @@ class Acl:
     """
 
     def __init__(
-        self, commands: CommandTable, keys_of: KeysOf, channels_of: ChannelsOf, *, pubsub_default_all: bool = False
+        self,
+        commands: CommandTable,
+        keys_of: KeysOf = declared_keys,
+        channels_of: ChannelsOf = declared_channels,
+        *,
+        pubsub_default_all: bool = False,
     ) -> None:
         self._commands = commands
         self._keys_of = keys_of
@@ -67,6 +73,12 @@ class Acl:
         self.default_user = _all_powerful_user()
         self._users: dict[bytes, User] = {DEFAULT_USER: self.default_user}
         self._configured: set[bytes] = set()
+
+    def use_commands(self, commands: CommandTable) -> None:
+        """Take another command table; rules that were applied keep naming the same commands."""
+        self._commands = commands
+        for user in self._users.values():
+            user.forget_decisions()
 
     # ---- what dispatch asks
 

@@ -7,16 +7,16 @@ import hmac
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from diskkv.codec.glob import Matcher
 from diskkv.resp.inline import split_inline
 from diskkv.services.acl.rules import AclCommand, CommandTable, RuleError
 from diskkv.services.acl.selector import Selector
 
-KeysOf = Callable[[AclCommand, Sequence[bytes]], Sequence[tuple[bytes, int]]]
+KeysOf = Callable[[Any, Sequence[bytes]], Sequence[tuple[bytes, int]]]
 """(command, argv) -> (key, KEY_READ | KEY_WRITE) of every key in argv."""
-ChannelsOf = Callable[[AclCommand, Sequence[bytes]], Sequence[tuple[bytes, bool]]]
+ChannelsOf = Callable[[Any, Sequence[bytes]], Sequence[tuple[bytes, bool]]]
 """(command, argv) -> (channel, CHANNEL or CHANNEL_PATTERN) of every channel to publish or subscribe to."""
 
 _HASH = re.compile(rb"[0-9a-f]{64}")
@@ -145,8 +145,12 @@ class User:
         self.selectors = [selector.copy() for selector in other.selectors]
         self._changed()
 
-    def _changed(self) -> None:
+    def forget_decisions(self) -> None:
+        """Decide anew which commands may run; needed when the command table changed."""
         self._decisions = {}
+
+    def _changed(self) -> None:
+        self.forget_decisions()
         self.unrestricted = any(selector.unrestricted for selector in self.selectors)
 
     # ---- changing
