@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diskkv.errors import CommandError
@@ -197,7 +197,6 @@ def assert_same_decisions(reference: Reference, acl: Acl, username: bytes) -> No
         assert (Simple(b"OK") if denial is None else denial.explanation) == expected, probe
 
 
-@settings(max_examples=150, deadline=None)
 @given(calls=st.lists(st.lists(rules, max_size=4), min_size=1, max_size=4))
 def test_random_rules(reference: Reference, calls: list[list[str]]) -> None:
     acl = reference.acl()
