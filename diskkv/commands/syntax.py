@@ -75,12 +75,52 @@ _NAME_OF_CHOICE: dict[frozenset[str], str] = {
         ("BYRADIUS BYBOX", "by"),
         ("ON OFF", "enabled"),
         ("YES NO", "mode"),
+        ("YES SYNC NO", "mode"),
         ("WRITE ALL", "mode"),
+        ("AND OR XOR NOT", "operation"),
+        ("AND OR XOR NOT DIFF DIFF1 ANDOR ONE", "operation"),
+        ("RESET", "operation"),
+        ("*", "id-selector"),
+        ("$", "id-selector"),
+        ("AUTH AUTH2", "authentication"),
+        ("FLUSH APPEND REPLACE", "policy"),
+        ("NOSAVE SAVE", "save-selector"),
+        ("HARD SOFT", "reset-type"),
+        ("TIMEOUT ERROR", "unblock-type"),
+        ("ON OFF SKIP", "action"),
+        ("LIB-NAME LIB-VER", "attr"),
+        ("IMPORTING MIGRATING NODE STABLE", "subcommand"),
     )
 }
-_NAME_OF_TOKEN = {"=": "equal", "~": "approximately", "*": "auto-id", "$": "new-id", '""': "empty-string"}
-_NAME_OF_TOKEN_BLOCK = {"GROUP": "group-block", "GET": "get-block", "SET": "set-block", "INCRBY": "incrby-block"}
+_NAME_OF_TOKEN = {
+    "=": "equal",
+    "~": "approximately",
+    "*": "auto-id",
+    "$": "new-id",
+    '""': "empty-string",
+    "CH": "change",
+    "INCR": "increment",
+    "ALPHA": "sorting",
+}
+_NAME_OF_TOKEN_BLOCK = {
+    "GROUP": "group-block",
+    "GET": "get-block",
+    "SET": "set-block",
+    "INCRBY": "incrby-block",
+    "CONFIG": "configs",
+    "TO": "target",
+}
 _NAME_OF_TOKEN_CHOICE = {"TYPE": "client-type", "OVERFLOW": "overflow-block"}
+_NAME_OF_BLOCK = {
+    "strategy": "trim",
+    "start": "range",
+    "end": "end-unit-block",
+    "min-idle-time": "filters",
+    "protover": "arguments",
+    "host": "host-port",
+    "no": "no-one",
+}
+"""By the name of the first argument."""
 
 _CLOSER = {"[": "]", "<": ">", "{": "}"}
 _LEXEME = re.compile(r"(?:[a-z][a-z0-9-]*=)?[\[<{]|[\]>}](?:@[0-9.]+)?|\||[^\s\[\]<>{}|]+")
@@ -412,7 +452,10 @@ def _named(argument: Argument) -> Argument:
     if argument.name:
         return argument
     if argument.type == "block":
-        return replace(argument, name=f"{argument.arguments[0].name}-block")
+        first = argument.arguments[0]
+        # "count" is a number of items to draw (HRANDFIELD); "COUNT count" the limit of a search (GEOSEARCH).
+        default = "options" if first.name == "count" and first.token is None else f"{first.name}-block"
+        return replace(argument, name=_NAME_OF_BLOCK.get(first.name, default))
     tokens = frozenset(chain.from_iterable(_leading_tokens(choice) for choice in argument.arguments))
     return replace(argument, name=_NAME_OF_CHOICE.get(tokens, "options"))
 
