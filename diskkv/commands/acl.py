@@ -59,6 +59,13 @@ def _check_argument_count(argv: list[bytes], most: int) -> None:
         )
 
 
+def _take_secret(argv: list[bytes]) -> list[bytes]:
+    """The arguments behind the subcommand, which are blanked in `argv` so that the slow log cannot show them."""
+    secret = argv[2:]
+    argv[2:] = [b"(redacted)"] * len(secret)
+    return secret
+
+
 def _parse_integer(text: bytes) -> int:
     try:
         return parse_int64(text)
@@ -123,7 +130,7 @@ def acl_users(client: Client, argv: list[bytes]) -> bytes:
          complexity="O(N) where N is the number of the user's rules.")  # fmt: skip
 def acl_getuser(client: Client, argv: list[bytes]) -> bytes:
     """Return the flags, password hashes and rules of a user."""
-    user = _acl(client).find(argv[2])
+    user = _acl(client).find(*_take_secret(argv))
     if user is None:
         return client.null
     root, *others = user.selectors
@@ -149,7 +156,8 @@ def _selector_fields(selector: Selector) -> list[tuple[bytes, bytes]]:
          complexity="O(N) where N is the number of rules.")  # fmt: skip
 def acl_setuser(client: Client, argv: list[bytes]) -> bytes:
     """Create a user, or change one by further rules."""
-    _acl(client).set_user(argv[2], argv[3:])
+    username, *rules = _take_secret(argv)
+    _acl(client).set_user(username, rules)
     return OK
 
 
@@ -157,7 +165,7 @@ def acl_setuser(client: Client, argv: list[bytes]) -> bytes:
          complexity="O(N) where N is the number of connections.")  # fmt: skip
 def acl_deluser(client: Client, argv: list[bytes]) -> bytes:
     """Delete users and close their connections."""
-    return integer(_acl(client).delete_users(argv[2:]))
+    return integer(_acl(client).delete_users(_take_secret(argv)))
 
 
 @command("ACL DRYRUN", arity=-4, flags=_ADMIN, group="server", since="7.0.0", syntax="username command [arg [arg ...]]",

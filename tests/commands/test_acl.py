@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +151,18 @@ def test_whoami_is_the_connections_user(client: Any) -> None:
     run(client, "ACL SETUSER bob")
     client.user = client.instance.acl.find(b"bob")
     assert run(client, "ACL WHOAMI") == reply.bulk(b"bob")
+
+
+@pytest.mark.parametrize(
+    "line", ["ACL SETUSER bob >secret", "ACL SETUSER bob +nope", "ACL GETUSER bob", "ACL DELUSER bob"]
+)
+def test_slow_log_shows_no_secrets(client: Any, line: str) -> None:
+    argv = line.encode().split()
+    entry = find(argv)
+    assert entry is not None
+    with contextlib.suppress(CommandError):
+        entry.fn(client, argv)
+    assert argv[2:] == [b"(redacted)"] * (len(line.split()) - 2)
 
 
 def test_help_names_every_subcommand(client: Any) -> None:
