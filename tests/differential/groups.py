@@ -48,8 +48,8 @@ GROUPS = {
         ("test_lists.py", "test_examples_list.py", "test_blocking.py"),
     ),
     "set": Group(
-        "SADD SCARD SDIFF SDIFFSTORE SINTER SINTERCARD SINTERSTORE SISMEMBER SMEMBERS SMISMEMBER SMOVE SPOP SRANDMEMBER "
-        "SREM SSCAN SUNION SUNIONSTORE",
+        "SADD SCARD SDIFF SDIFFSTORE SINTER SINTERCARD SINTERSTORE SISMEMBER SMEMBERS SMISMEMBER SMOVE SPOP "
+        "SRANDMEMBER SREM SSCAN SUNION SUNIONSTORE",
         ("test_sets.py", "test_examples_set.py"),
     ),
     "sorted-set": Group(
