@@ -14,6 +14,7 @@ import pytest
 from diskkv import __version__
 from diskkv.codec import keys
 from diskkv.codec.header import HASH, STRING, ZSET, Header, encode_header
+from diskkv.config import Config
 from diskkv.engine.engine import Engine
 from diskkv.engine.leveldb import LevelDBStore
 from tools import diskkvctl
@@ -49,7 +50,7 @@ def directory(tmp_path: Path) -> Path:
     """db0: two strings, one with a time to live that was extended, a hash in rows, a small zset; db3: one string; an
     overwritten hash waiting to be reclaimed."""
     store = LevelDBStore(tmp_path / "data")
-    engine = Engine(store)
+    engine = Engine(store, Config())
     engine.begin(NOW_MS)
     db = engine.database(0)
     db.put(b"plain", b"value", None)
@@ -185,7 +186,7 @@ def test_inspect_shows_an_inline_value(directory: Path, capsys: pytest.CaptureFi
 
 
 def test_inspect_shows_rows(store: LevelDBStore, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    engine = Engine(store)
+    engine = Engine(store, Config())
     oid = put_hash(engine, b"h", 3)
     engine.commit()
     store.close()
@@ -255,7 +256,7 @@ def test_check_finds_a_missing_and_a_late_expiry_entry(
 def test_check_finds_a_wrong_number_of_elements(
     directory: Path, store: LevelDBStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine = Engine(store)
+    engine = Engine(store, Config())
     put_hash(engine, b"short", 10, rows=9)
     engine.commit()
     store.close()
@@ -265,7 +266,7 @@ def test_check_finds_a_wrong_number_of_elements(
 def test_check_finds_rows_of_another_type(
     directory: Path, store: LevelDBStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine = Engine(store)
+    engine = Engine(store, Config())
     oid = put_hash(engine, b"mixed", 1)
     engine.commit()
     damage(store, put={keys.element_prefix(oid, keys.KIND_LIST_ITEM) + b"x": b""})
@@ -282,7 +283,7 @@ def test_check_finds_an_object_that_nobody_owns(
 def test_check_finds_garbage_in_use_shared_objects_and_the_lease(
     directory: Path, store: LevelDBStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine = Engine(store)
+    engine = Engine(store, Config())
     oid = put_hash(engine, b"one", 1)
     engine.database(0).put(b"two", Header(HASH, oid=oid, count=1), None)
     engine.commit()
@@ -322,7 +323,7 @@ def test_check_finds_headers_that_do_not_decode_or_belong_nowhere(
 def test_a_flushed_database_waiting_for_reclaim_is_sound(
     directory: Path, store: LevelDBStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine = Engine(store)
+    engine = Engine(store, Config())
     engine.begin(NOW_MS)
     engine.flush(engine.database(0))
     engine.commit()

@@ -6,6 +6,7 @@ import argparse
 import time
 
 from diskkv.codec.keys import database_range
+from diskkv.config import Config
 from diskkv.engine.engine import Engine
 from diskkv.engine.reclaim import Reclaimer
 from tools.ctl.output import Outcome, size
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> Outcome:
     before = _directory_bytes(options)
     began = time.monotonic()
     with opened(options.dir) as store:
-        engine = Engine(store)
+        engine = Engine(store, Config())
         reclaimer = Reclaimer(engine)
         engine.begin(time.time_ns() // 1_000_000)
         while reclaimer.step(_SLICE_ROWS):
