@@ -1,0 +1,166 @@
+"""The configuration of a running server: CONFIG GET, SET and REWRITE on top of the typed settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from diskkv.codec.glob import compile_glob
+from diskkv.config.lines import read_value
+from diskkv.config.parameters import Parameter
+from diskkv.config.rewrite import rewrite_file
+from diskkv.config.settings import BY_NAME, Settings
+from diskkv.errors import CommandError, CommandSyntaxError, ConfigError
+
+Hook = Callable[[], None]
+
+_VISIBLE = {name: parameter for name, parameter in BY_NAME.items() if not parameter.hidden}
+_GLOB_CHARACTERS = frozenset("*?[")
+
+
+class Config(Settings):
+    """All parameters as typed attributes (``config.appendfsync``), with the operations of the CONFIG command.
+
+    Attributes are read directly and cheaply. What keeps a copy of one, or has to act when one changes, registers with
+    `on_change`. `config_file` is the absolute path of the file the server was started with, or empty.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config_file = ""
+        self._hooks: dict[str, list[Hook]] = {}
+
+    def on_change(self, name: str, hook: Hook) -> None:
+        """Call `hook` after CONFIG SET changed the parameter `name` (any of its names).
+
+        A hook that is registered for several parameters of one CONFIG SET runs once, after all of them have their new
+        values. Raising ConfigError undoes the whole command: all values are put back, and the hooks that ran run again.
+        """
+        self._hooks.setdefault(BY_NAME[name].attribute, []).append(hook)
+
+    def text(self, name: str) -> str:
+        """The value of a parameter as CONFIG GET shows it; KeyError for an unknown name."""
+        parameter = BY_NAME[name]
+        return parameter.kind.format(getattr(self, parameter.attribute))
+
+    def get(self, patterns: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """Names and values of all parameters that match one of the patterns, each name once.
+
+        Source: https://redis.io/docs/latest/commands/config-get/
+        """
+        found: dict[str, Parameter] = {}
+        for pattern in patterns:
+            name = _decode(pattern)
+            if _GLOB_CHARACTERS.isdisjoint(name):
+                parameter = _VISIBLE.get(name.lower())
+                if parameter is not None:
+                    found.setdefault(name.lower(), parameter)
+                continue
+            matches = compile_glob(pattern, nocase=True)
+            found.update((name, parameter) for name, parameter in _VISIBLE.items() if matches(name.encode()))
+        return [
+            (_encode(name), _encode(parameter.kind.format(getattr(self, parameter.attribute))))
+            for name, parameter in found.items()
+        ]
+
+    def set(self, arguments: Sequence[bytes], local: bool = False) -> None:
+        """Change several parameters at once, all or none.
+
+        Args:
+            arguments: Names and values in turn.
+            local: Whether the client is on this machine, for protected parameters.
+
+        Raises:
+            CommandError: With Redis' message for the first bad argument.
+
+        Source: https://redis.io/docs/latest/commands/config-set/
+        """
+        if len(arguments) % 2:
+            raise CommandSyntaxError
+        parameters = self._find_parameters(arguments[::2], local)
+        changes: list[tuple[Parameter, object]] = []
+        for (name, parameter), raw in zip(parameters, arguments[1::2], strict=True):
+            try:
+                current = () if parameter.attribute == "save" else getattr(self, parameter.attribute)
+                changes.append((parameter, read_value(parameter, [_decode(raw)], current)))
+            except ConfigError as error:
+                raise _set_failed(name, str(error)) from None
+        self._apply(changes)
+
+    def rewrite(self) -> None:
+        """Write the current values to the configuration file, keeping its comments and order.
+
+        Raises:
+            CommandError: Without a configuration file, or when it cannot be written.
+
+        Source: https://redis.io/docs/latest/commands/config-rewrite/
+        """
+        if not self.config_file:
+            msg = "ERR The server is running without a config file"
+            raise CommandError(msg)
+        try:
+            rewrite_file(self, self.config_file)
+        except (OSError, ConfigError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            msg = f"ERR Rewriting config file: {reason}"
+            raise CommandError(msg) from error
+
+    def _find_parameters(self, names: Sequence[bytes], local: bool) -> list[tuple[str, Parameter]]:
+        found: dict[str, Parameter] = {}
+        for raw in names:
+            typed = _decode(raw)
+            name = typed.lower()
+            parameter = _VISIBLE.get(name)
+            if parameter is None:
+                raise CommandError(b"ERR Unknown option or number of arguments for CONFIG SET - '%b'" % raw)
+            if parameter.protected and not self._protected_allowed(local):
+                raise _set_failed(typed, "can't set protected config")
+            if parameter.immutable:
+                raise _set_failed(typed, "can't set immutable config")
+            if name in found:
+                raise _set_failed(typed, "duplicate parameter")
+            found[name] = parameter
+        return list(found.items())
+
+    def _protected_allowed(self, local: bool) -> bool:
+        return self.enable_protected_configs == "yes" or (self.enable_protected_configs == "local" and local)
+
+    def _apply(self, changes: Sequence[tuple[Parameter, object]]) -> None:
+        before = [(parameter, getattr(self, parameter.attribute)) for parameter, _ in changes]
+        for parameter, value in changes:
+            setattr(self, parameter.attribute, value)
+        hooks: dict[Hook, str] = {}
+        for parameter, value in before:
+            if getattr(self, parameter.attribute) != value:
+                hooks.update(
+                    (hook, parameter.name) for hook in self._hooks.get(parameter.attribute, ()) if hook not in hooks
+                )
+        ran: list[Hook] = []
+        for hook, name in hooks.items():
+            ran.append(hook)
+            try:
+                hook()
+            except ConfigError as error:
+                for parameter, value in reversed(before):
+                    setattr(self, parameter.attribute, value)
+                self._undo(ran)
+                raise _set_failed(name, str(error)) from error
+
+    def _undo(self, hooks: Sequence[Hook]) -> None:
+        for hook in hooks:
+            try:
+                hook()
+            except ConfigError:
+                # The old values were in force a moment ago; a hook that cannot go back has said so in its own log.
+                continue
+
+
+def _set_failed(name: str, reason: str) -> CommandError:
+    return CommandError(_encode(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
