@@ -15,6 +15,7 @@ from diskkv import __version__
 from diskkv.codec import keys
 from diskkv.codec.header import HASH, STRING, ZSET, Header, encode_header
 from diskkv.config import Config
+from diskkv.datatypes import strings
 from diskkv.engine.engine import Engine
 from diskkv.engine.leveldb import LevelDBStore
 from tools import diskkvctl
@@ -271,6 +272,22 @@ def test_check_finds_rows_of_another_type(
     engine.commit()
     damage(store, put={keys.element_prefix(oid, keys.KIND_LIST_ITEM) + b"x": b""})
     assert check(capsys, directory) == ['"mixed" in db0: a hash has 1 rows of the kind list item']
+
+
+def test_check_finds_chunks_behind_the_end_of_a_string(
+    directory: Path, store: LevelDBStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = Engine(store, Config())
+    value = strings.make(engine, b"x" * 40_000)
+    assert isinstance(value, Header)
+    engine.database(0).put(b"long", value, None)
+    engine.commit()
+    prefix = keys.element_prefix(value.oid, keys.KIND_STRING_CHUNK)
+    damage(store, put={prefix + keys.U32.pack(0): b"x" * 20_000, prefix + keys.U32.pack(2): b"x" * 8000})
+    assert check(capsys, directory) == [
+        '"long" in db0: chunk 0 of a string has 20000 bytes, more than 16384',
+        '"long" in db0: chunk 2 of a string of 40000 bytes reaches behind its end',
+    ]
 
 
 def test_check_finds_an_object_that_nobody_owns(

@@ -5,4 +5,5 @@ server's directory through diskkv.codec and the engine's store, and never decode
 
 output.py   what a sub-command answers, and how keys, sizes and tables look
 store.py    opening a data directory, walking its headers
+objects.py  what must hold between a header and the rows of its object
 """

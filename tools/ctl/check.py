@@ -13,14 +13,11 @@ from __future__ import annotations
 import argparse
 from array import array
 from bisect import bisect_left
-from collections import Counter
 from typing import Any
 
-from diskkv.codec import header as record_types
 from diskkv.codec import keys
-from diskkv.codec.header import TYPE_NAMES, Header, decode_header, expire_ms_of
+from diskkv.codec.header import Header, decode_header, expire_ms_of
 from diskkv.codec.keys import (
-    ELEMENT_PREFIX_SIZE,
     ELEMENT_TAG,
     EXPIRY_TAG,
     GARBAGE_DATABASE,
@@ -40,8 +37,8 @@ from diskkv.codec.keys import (
 )
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.errors import CorruptionError
+from tools.ctl.objects import object_problems
 from tools.ctl.output import Outcome, quoted
-from tools.ctl.stats import KINDS
 from tools.ctl.store import DatabaseEntry, add_directory, databases, header_rows, opened
 
 NAME = "check"
@@ -49,23 +46,6 @@ HELP = "prove that headers, counts, elements, expiry index and garbage queue agr
 
 MAX_PROBLEMS = 1000
 MAX_UNRESOLVED = 500_000
-
-# The kinds whose rows must number exactly as many as the header's count.
-COUNTED_KINDS = {
-    record_types.LIST: (keys.KIND_LIST_ITEM,),
-    record_types.HASH: (keys.KIND_HASH_FIELD,),
-    record_types.SET: (keys.KIND_SET_MEMBER,),
-    record_types.ZSET: (keys.KIND_ZSET_MEMBER, keys.KIND_ZSET_SCORE),
-}
-# Kinds are numbered by type in their upper four bits.
-KIND_GROUPS = {
-    record_types.STRING: 0x1,
-    record_types.LIST: 0x2,
-    record_types.HASH: 0x3,
-    record_types.SET: 0x4,
-    record_types.ZSET: 0x5,
-    record_types.STREAM: 0x6,
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +140,8 @@ class Checker:
         if isinstance(value, Header) and value.oid:
             self._objects.append(value.oid)
             if live:
-                self._check_elements(db_id, key, value)
+                for problem in object_problems(self.store, value):
+                    self._problem(f"{self._name(db_id, key)}: {problem}")
 
     def _check_expiry(self, db_id: int, key: bytes, expire_ms: int) -> None:
         if self.store.get(expiry_row(expire_ms, db_id, key)) is None:
@@ -178,19 +159,6 @@ class Checker:
         for (db_id, key), expire_ms in self._unresolved.items():
             self._problem(f"{self._name(db_id, key)} expires at {expire_ms} and has no entry in the index by then")
         self._unresolved.clear()
-
-    def _check_elements(self, db_id: int, key: bytes, value: Header) -> None:
-        position = ELEMENT_PREFIX_SIZE - 1
-        counts = Counter(row[position] for row in self.store.scan_keys(*object_range(value.oid)))
-        type_name = TYPE_NAMES[value.type].decode()
-        for kind, count in counts.items():
-            if kind >> 4 != KIND_GROUPS[value.type]:
-                name = KINDS.get(kind, hex(kind))
-                self._problem(f"{self._name(db_id, key)}: a {type_name} has {count} rows of the kind {name}")
-        for kind in COUNTED_KINDS.get(value.type, ()):
-            if counts[kind] != value.count:
-                text = f"{self._name(db_id, key)}: a {type_name} of {value.count} elements"
-                self._problem(f"{text} has {counts[kind]} rows of the kind {KINDS[kind]}")
 
     def _check_counts(self) -> None:
         for entry in self._databases.values():
