@@ -1,0 +1,214 @@
+"""Error texts and edge cases of the hash commands."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.examples import Example, parse_examples, run_example
+from tests.harness import servers
+
+EXAMPLES = r"""
+# arity and types
+HSET
+HSET h
+HSET h f
+HSET h f v g
+HSET h f v f w
+HGET h
+HMSET h f
+HMSET h f v g
+HMSET h f v
+HGET h f
+HMGET h
+HDEL h
+HINCRBY h f
+SET s v
+HSET s f v
+HGET s f
+HMGET s f
+HDEL s f
+HGETALL s
+HKEYS s
+HVALS s
+HLEN s
+HEXISTS s f
+HSTRLEN s f
+HINCRBY s f 1
+HINCRBYFLOAT s f 1
+HSETNX s f v
+HRANDFIELD s
+HSCAN s 0
+HEXPIRE s 10 FIELDS 1 f
+HTTL s FIELDS 1 f
+HPERSIST s FIELDS 1 f
+HGETDEL s FIELDS 1 f
+HGETEX s FIELDS 1 f
+HSETEX s FIELDS 1 f v
+
+# counters
+HINCRBY h n 5
+HINCRBY h n -7
+HINCRBY h n x
+HINCRBY h n 9223372036854775807
+HINCRBY h n 9223372036854775807
+HSET h t abc
+HINCRBY h t 1
+HINCRBYFLOAT h t 1
+HINCRBYFLOAT h d 0.1
+HINCRBYFLOAT h d 0.2
+HINCRBYFLOAT h d x
+HINCRBYFLOAT h d inf
+HINCRBYFLOAT h d nan
+HINCRBYFLOAT h big 1e308
+HSET h sp " 1"
+HINCRBY h sp 1
+HINCRBYFLOAT h sp 1
+HSET h min -9223372036854775808
+HINCRBY h min -1
+HINCRBY h "" 1
+HGET h ""
+
+# missing keys
+HGET missing f
+HMGET missing f g
+HDEL missing f
+HGETALL missing
+HLEN missing
+HEXISTS missing f
+HSTRLEN missing f
+HRANDFIELD missing
+HRANDFIELD missing 2
+HRANDFIELD missing 2 WITHVALUES
+HSCAN missing 0
+HKEYS missing
+HVALS missing
+
+# last field removes the key
+HSET h f v
+HDEL h f f g
+EXISTS h
+HSET h a 1 b 2
+HDEL h a
+HLEN h
+TYPE h
+
+# random fields
+HSET h f v
+HRANDFIELD h
+HRANDFIELD h 0
+HRANDFIELD h -3
+HRANDFIELD h 1 WITHVALUES
+HRANDFIELD h -2 WITHVALUES
+HRANDFIELD h x
+HRANDFIELD h 1 BOGUS
+HRANDFIELD h 1 WITHVALUES x
+HRANDFIELD h -9223372036854775808
+HRANDFIELD h 9223372036854775807
+HRANDFIELD h -4611686018427387905 WITHVALUES
+
+# field expiry
+HSET h a 1 b 2 c 3
+HEXPIRE h 1000 FIELDS 1 a
+HEXPIRE h 1000 FIELDS 2 a missing
+HEXPIRE h 1000 NX FIELDS 1 a
+HEXPIRE h 2000 XX FIELDS 1 a
+HEXPIRE h 100 GT FIELDS 1 a
+HEXPIRE h 100 LT FIELDS 2 a b
+HTTL h FIELDS 3 a b missing
+HPEXPIREAT h 4102444800123 FIELDS 1 b
+HPEXPIRETIME h FIELDS 2 b c
+HEXPIRETIME h FIELDS 2 b c
+HPERSIST h FIELDS 3 b c missing
+HEXPIRE h 0 FIELDS 1 a
+HEXISTS h a
+HEXPIREAT h 1 FIELDS 1 b
+HLEN h
+HPEXPIREAT h 1 FIELDS 1 c
+EXISTS h
+HEXPIRE missing 10 FIELDS 1 a
+HTTL missing FIELDS 2 a b
+HPERSIST missing FIELDS 1 a
+
+# field expiry errors
+HSET h a 1
+HEXPIRE h 10 FIELDS
+HEXPIRE h 10 FIELDS 0
+HEXPIRE h 10 FIELDS 0 a
+HEXPIRE h 10 FIELDS 2 a
+HEXPIRE h 10 FIELDS 1 a b
+HEXPIRE h 10 FIELDS x a
+HEXPIRE h 10 FIELDS -1 a
+HEXPIRE h x FIELDS 1 a
+HEXPIRE h -1 FIELDS 1 a
+HEXPIRE h 9223372036854775807 FIELDS 1 a
+HPEXPIRE h 9223372036854775807 FIELDS 1 a
+HPEXPIREAT h 70368744177664 FIELDS 1 a
+HEXPIRE h 10 BOGUS FIELDS 1 a
+HEXPIRE h 10 NX XX FIELDS 1 a
+HEXPIRE h 10 1 a
+HTTL h FIELDS
+HTTL h FIELDS 0 a
+HTTL h FIELDS 2 a
+HTTL h BOGUS 1 a
+HPERSIST h FIELDS 2 a
+HLEN h
+
+# hgetex hsetex hgetdel
+HSETEX h FIELDS 2 a 1 b 2
+HSETEX h FNX FIELDS 1 a 9
+HSETEX h FXX FIELDS 1 a 9
+HSETEX h FXX FIELDS 2 a 8 nope 8
+HSETEX h FNX FXX FIELDS 1 a 1
+HSETEX h EX 1000 FIELDS 1 a 1
+HTTL h FIELDS 2 a b
+HSETEX h KEEPTTL FIELDS 1 a 2
+HTTL h FIELDS 1 a
+HSETEX h FIELDS 1 a 3
+HTTL h FIELDS 1 a
+HSETEX h EX 10 PX 10 FIELDS 1 a 1
+HSETEX h EX 0 FIELDS 1 a 1
+HSETEX h EX -1 FIELDS 1 a 1
+HSETEX h EX x FIELDS 1 a 1
+HSETEX h FIELDS 2 a 1
+HSETEX h FIELDS 1 a
+HSETEX h FIELDS 1 a 1 b
+HSETEX h FIELDS 0 a 1
+HSETEX h BOGUS FIELDS 1 a 1
+HSETEX h PXAT 1 FIELDS 1 b 1
+HEXISTS h b
+HGETEX h EX 1000 FIELDS 2 a missing
+HTTL h FIELDS 1 a
+HGETEX h PERSIST FIELDS 1 a
+HTTL h FIELDS 1 a
+HGETEX h EX 10 PERSIST FIELDS 1 a
+HGETEX h FIELDS 2 a
+HGETEX h FIELDS 0
+HGETEX h
+HGETEX missing FIELDS 1 a
+HGETDEL h FIELDS 2 a missing
+EXISTS h
+HGETDEL missing FIELDS 1 a
+HGETDEL h FIELDS 0 a
+HGETDEL h FIELDS 2 a
+HGETDEL h BOGUS 1 a
+
+# encodings
+HSET h a 1
+OBJECT ENCODING h
+HSET h a {x*64}
+OBJECT ENCODING h
+HSET h a {x*65}
+OBJECT ENCODING h
+HDEL h a
+HSET h a 1
+OBJECT ENCODING h
+HSET h2 a 1
+HEXPIRE h2 1000 FIELDS 1 a
+OBJECT ENCODING h2
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("example", parse_examples(EXAMPLES), ids=str)
+def test_example(example: Example, protocol: int) -> None:
+    run_example(example, protocol, servers.subject(), servers.reference())

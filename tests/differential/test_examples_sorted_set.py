@@ -1,0 +1,253 @@
+"""Error texts and edge cases of the sorted-set commands."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.examples import Example, parse_examples, run_example
+from tests.harness import servers
+
+EXAMPLES = r"""
+# arity and types
+ZADD z
+ZADD z 1
+ZADD z 1 a 2
+ZADD z x a
+ZADD z nan a
+ZADD z 1 a x b
+EXISTS z
+ZINCRBY z 1
+ZSCORE z
+ZRANGE z 0
+SET s v
+ZADD s 1 a
+ZSCORE s a
+ZCARD s
+ZREM s a
+ZRANGE s 0 -1
+ZINCRBY s 1 a
+ZPOPMIN s
+ZUNION 1 s
+ZUNIONSTORE d 1 s
+ZRANGESTORE d s 0 -1
+ZMPOP 1 s MIN
+BZPOPMIN s 0.01
+ZRANDMEMBER s
+ZSCAN s 0
+ZRANK s a
+ZCOUNT s 0 1
+
+# zadd options
+ZADD z 1 a 2 b
+ZADD z NX 5 a 3 c
+ZADD z XX 5 a 9 nope
+ZADD z XX CH 6 a 9 nope
+ZADD z GT 1 a
+ZADD z GT CH 7 a
+ZADD z LT CH 6 a
+ZADD z LT 8 newmember
+ZADD z NX XX 1 a
+ZADD z NX GT 1 a
+ZADD z GT LT 1 a
+ZADD z INCR 1 a
+ZADD z INCR 1 a 2 b
+ZADD z NX INCR 1 a
+ZADD z XX INCR 1 nope
+ZADD z GT INCR -1 a
+ZADD z INCR inf a
+ZADD z INCR -inf a
+ZADD z NX
+ZADD z CH
+ZADD missing XX 1 a
+EXISTS missing
+ZADD z nx 1 a
+ZRANGE z 0 -1 WITHSCORES
+
+# scores
+ZADD z 1.5 a 3.0 b 1e20 c inf d -inf e 0.1 f -0.0 g 1e-10 h 100000000000000000 i 0.30000000000000004 j
+ZRANGE z 0 -1 WITHSCORES
+ZSCORE z c
+ZSCORE z d
+ZSCORE z g
+ZSCORE z nope
+ZMSCORE z a nope d
+ZMSCORE missing a
+ZINCRBY z 0.1 f
+ZINCRBY z x a
+ZINCRBY z nan a
+ZINCRBY z -inf d
+ZADD z 0x10 hex
+ZADD z " 1" space
+ZADD z 1e400 over
+ZADD z +inf plus
+ZADD z infinity long
+ZADD z 17179869184 k 9007199254740993 l 1e17 m 123456789.123 n
+ZRANGE z 0 -1 WITHSCORES
+
+# ranges by rank
+ZADD z 1 a 2 b 3 c 4 d
+ZRANGE z 0 -1
+ZRANGE z 1 2 WITHSCORES
+ZRANGE z -2 -1 REV
+ZRANGE z 5 10
+ZRANGE z 2 1
+ZRANGE z x 1
+ZRANGE z 0 -1 BOGUS
+ZRANGE z 0 -1 LIMIT 0 1
+ZRANGE z 0 -1 WITHSCORES WITHSCORES
+ZREVRANGE z 0 1 WITHSCORES
+ZREVRANGE z 0 1 REV
+ZREMRANGEBYRANK z 0 0
+ZREMRANGEBYRANK z -1 -1
+ZREMRANGEBYRANK z x 0
+ZRANGE z 0 -1
+ZRANK z b
+ZRANK z b WITHSCORE
+ZRANK z nope
+ZRANK z nope WITHSCORE
+ZREVRANK z b WITHSCORE
+ZRANK z b BOGUS
+ZRANK missing a WITHSCORE
+
+# ranges by score
+ZADD z 1 a 2 b 2 bb 3 c 4 d
+ZRANGEBYSCORE z 2 3
+ZRANGEBYSCORE z (2 3 WITHSCORES
+ZRANGEBYSCORE z -inf +inf LIMIT 1 2
+ZRANGEBYSCORE z -inf +inf LIMIT -1 2
+ZRANGEBYSCORE z -inf +inf LIMIT 1 -1
+ZRANGEBYSCORE z -inf +inf LIMIT 1
+ZRANGEBYSCORE z x 1
+ZRANGEBYSCORE z 1 (x
+ZRANGEBYSCORE z nan 1
+ZREVRANGEBYSCORE z 3 2
+ZREVRANGEBYSCORE z 3 (2 WITHSCORES LIMIT 0 1
+ZRANGE z 1 3 BYSCORE
+ZRANGE z 3 1 BYSCORE REV
+ZRANGE z 1 3 BYSCORE LIMIT 1 1 WITHSCORES
+ZRANGE z (1 (4 BYSCORE REV
+ZCOUNT z (1 3
+ZCOUNT z 1
+ZCOUNT z x 3
+ZREMRANGEBYSCORE z (2 (4
+ZREMRANGEBYSCORE z x 1
+ZRANGE z 0 -1
+
+# ranges by lex
+ZADD z 0 a 0 b 0 c 0 d 0 "" 0 aa
+ZRANGEBYLEX z - +
+ZRANGEBYLEX z [b [d
+ZRANGEBYLEX z (b +
+ZRANGEBYLEX z + -
+ZRANGEBYLEX z b d
+ZRANGEBYLEX z [b
+ZRANGEBYLEX z - + LIMIT 1 2
+ZREVRANGEBYLEX z + -
+ZREVRANGEBYLEX z (d [a LIMIT 0 2
+ZRANGE z [a (c BYLEX
+ZRANGE z + - BYLEX REV
+ZRANGE z - + BYLEX WITHSCORES
+ZRANGE z - + BYLEX BYSCORE
+ZLEXCOUNT z - +
+ZLEXCOUNT z [aa (d
+ZLEXCOUNT z a b
+ZREMRANGEBYLEX z [a (c
+ZREMRANGEBYLEX z a b
+ZRANGE z 0 -1
+
+# pops
+ZADD z 1 a 2 b 3 c 3 d
+ZPOPMIN z
+ZPOPMAX z
+ZPOPMIN z 0
+ZPOPMIN z -1
+ZPOPMIN z x
+ZPOPMAX z 10
+EXISTS z
+ZPOPMIN z
+ZPOPMIN z 5
+ZADD z 1 a 2 b
+ZMPOP 2 missing z MIN
+ZMPOP 1 z MAX COUNT 5
+ZMPOP 1 z MIN
+ZMPOP 0 z MIN
+ZMPOP 1 z BOGUS
+ZMPOP 1 z MIN COUNT 0
+ZMPOP x z MIN
+ZMPOP 2 z MIN
+BZPOPMIN z 0.01
+BZPOPMIN z x
+ZADD z 1 a 2 b
+BZPOPMIN z 0
+BZPOPMAX missing z 0
+BZMPOP 0.01 1 z MIN
+
+# unions and intersections
+ZADD a 1 x 2 y
+ZADD b 10 y 20 z
+SADD s y w
+ZUNION 2 a b
+ZUNION 2 a b WITHSCORES
+ZUNION 2 a b WEIGHTS 2 3 WITHSCORES
+ZUNION 2 a b AGGREGATE MIN WITHSCORES
+ZUNION 2 a b AGGREGATE MAX WITHSCORES
+ZUNION 2 a b AGGREGATE AVG
+ZUNION 2 a b WEIGHTS 1
+ZUNION 2 a b WEIGHTS 1 x
+ZUNION 0 a
+ZUNION x a
+ZUNION 3 a b
+ZUNION 1 a b
+ZINTER 2 a b WITHSCORES
+ZINTER 2 a s WITHSCORES
+ZINTER 2 a missing
+ZDIFF 2 a b WITHSCORES
+ZDIFF 2 a b WEIGHTS 1 2
+ZUNIONSTORE d 2 a b
+ZRANGE d 0 -1 WITHSCORES
+ZINTERSTORE d 2 a b WEIGHTS 1 -inf
+ZRANGE d 0 -1 WITHSCORES
+ZINTERSTORE d 2 a missing
+EXISTS d
+ZUNIONSTORE d 2 a b WITHSCORES
+ZUNIONSTORE d 0 a
+ZDIFFSTORE d 2 a b
+ZDIFFSTORE d 0 a
+ZINTERCARD 2 a b
+ZINTERCARD 2 a b LIMIT 1
+ZINTERCARD 2 a b LIMIT -1
+ZINTERCARD 0 a
+ZADD i inf m
+ZADD j -inf m
+ZUNION 2 i j WITHSCORES
+ZUNION 2 i j WEIGHTS 0 0 WITHSCORES
+ZRANGESTORE d a 0 0
+ZRANGESTORE d a 5 6
+EXISTS d
+ZRANGESTORE d a 1 2 BYSCORE LIMIT 0 1
+ZRANGESTORE d a 0 -1 WITHSCORES
+ZRANGE d 0 -1 WITHSCORES
+
+# random members and encodings
+ZADD z 1 a
+ZRANDMEMBER z
+ZRANDMEMBER z 5
+ZRANDMEMBER z -3 WITHSCORES
+ZRANDMEMBER z x
+ZRANDMEMBER z 1 BOGUS
+ZRANDMEMBER missing
+ZRANDMEMBER missing 3
+OBJECT ENCODING z
+ZADD z 1 {x*65}
+OBJECT ENCODING z
+ZREM z {x*65}
+OBJECT ENCODING z
+ZREM z a
+EXISTS z
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("example", parse_examples(EXAMPLES), ids=str)
+def test_example(example: Example, protocol: int) -> None:
+    run_example(example, protocol, servers.subject(), servers.reference())

@@ -1,0 +1,207 @@
+"""Error texts and edge cases of the stream commands."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.examples import Example, parse_examples, run_example
+from tests.harness import servers
+
+EXAMPLES = r"""
+# xadd
+XADD x
+XADD x 1-1
+XADD x 1-1 f
+XADD x 1-1 f v
+XADD x 1-1 f v
+XADD x 0-5 f v
+XADD x 0-0 f v
+XADD x 1-* f v
+XADD x 5 f v
+XADD x 5-* f v g w
+XADD x bogus f v
+XADD x 1-1-1 f v
+XADD x 18446744073709551615-18446744073709551615 f v
+XADD x * f v
+XADD x 18446744073709551616-0 f v
+XADD y NOMKSTREAM 1-1 f v
+EXISTS y
+XADD y MAXLEN 2 1-1 f v
+XADD y MAXLEN = 2 2-1 f v
+XADD y MAXLEN 2 3-1 f v
+XRANGE y - +
+XADD y MINID 3 4-1 f v
+XADD y MAXLEN x 5-1 f v
+XADD y MAXLEN -1 5-1 f v
+XADD y MAXLEN = 1 LIMIT 5 5-1 f v
+XADD y MAXLEN 1 MINID 1 5-1 f v
+XADD y LIMIT 5 5-1 f v
+XADD y 5-1 f v g
+XLEN y
+SET s v
+XADD s 1-1 f v
+XLEN s
+XRANGE s - +
+XREAD STREAMS s 0
+XINFO STREAM s
+XINFO STREAM missing
+XLEN missing
+
+# ranges
+XADD x 1-1 a 1
+XADD x 1-2 b 2
+XADD x 3-0 c 3
+XRANGE x - +
+XRANGE x 1 1
+XRANGE x (1-1 +
+XRANGE x 1-2 (3
+XRANGE x - + COUNT 1
+XRANGE x - + COUNT 0
+XRANGE x - + COUNT -1
+XRANGE x - + COUNT x
+XRANGE x + -
+XRANGE x bogus +
+XRANGE x (- +
+XRANGE x - (+
+XRANGE x (18446744073709551615-18446744073709551615 +
+XRANGE x - (0-0
+XREVRANGE x + -
+XREVRANGE x + - COUNT 1
+XREVRANGE x (3-0 -
+XRANGE missing - +
+XRANGE x -
+XDEL x 1-2 9-9
+XDEL x bogus
+XLEN x
+XDEL x 1-1 3-0
+EXISTS x
+XINFO STREAM x
+XADD x 2-0 d 4
+XSETID x 10-0
+XSETID x 1-0
+XSETID x 10-0 ENTRIESADDED 100 MAXDELETEDID 9-0
+XSETID x 10-0 ENTRIESADDED -1
+XSETID missing 1-0
+XINFO STREAM x FULL
+
+# trim
+XADD x 1-0 a 1
+XADD x 2-0 a 2
+XADD x 3-0 a 3
+XADD x 4-0 a 4
+XTRIM x MAXLEN 10
+XTRIM x MAXLEN 3
+XTRIM x MINID 3
+XTRIM x MINID bogus
+XTRIM x MAXLEN ~ 0 LIMIT 1
+XTRIM x MAXLEN = 1 LIMIT 1
+XTRIM x MAXLEN ~ 1 LIMIT -1
+XTRIM x BOGUS 1
+XTRIM x
+XTRIM missing MAXLEN 1
+XTRIM x MAXLEN 0
+XLEN x
+EXISTS x
+
+# read
+XADD x 1-0 a 1
+XADD x 2-0 a 2
+XADD y 1-0 b 1
+XREAD STREAMS x 0
+XREAD COUNT 1 STREAMS x y 0 0
+XREAD STREAMS x y 1-0 $
+XREAD STREAMS x $
+XREAD STREAMS x +
+XREAD STREAMS x
+XREAD STREAMS x y 0
+XREAD STREAMS x bogus
+XREAD COUNT x STREAMS x 0
+XREAD BLOCK x STREAMS x 0
+XREAD BLOCK -1 STREAMS x 0
+XREAD BLOCK 1 STREAMS x $
+XREAD STREAMS missing 0
+XREAD STREAMS x >
+XREAD GROUP g c STREAMS x >
+2~ XREAD BLOCK 0 STREAMS x $
+1> XADD x 3-0 a 3
+2<
+
+# groups
+XADD x 1-0 a 1
+XADD x 2-0 a 2
+XGROUP CREATE x g 0
+XGROUP CREATE x g 0
+XGROUP CREATE missing g 0
+XGROUP CREATE new g $ MKSTREAM
+XGROUP CREATE x bad bogus
+XGROUP BOGUS x g
+XGROUP CREATE x g2 0 ENTRIESREAD 1
+XGROUP CREATE x g3 0 ENTRIESREAD -5
+XREADGROUP GROUP g alice STREAMS x >
+XREADGROUP GROUP g alice COUNT 1 STREAMS x 0
+XREADGROUP GROUP g bob STREAMS x 0
+XREADGROUP GROUP nope bob STREAMS x >
+XREADGROUP GROUP g bob STREAMS x $
+XREADGROUP GROUP g bob STREAMS x
+XREADGROUP GROUP g bob STREAMS missing >
+XPENDING x g
+XPENDING x g - + 10
+XPENDING x g - + 10 alice
+XPENDING x g IDLE 0 - + 10
+XPENDING x g - + x
+XPENDING x nope
+XPENDING missing g
+XACK x g 1-0 9-9
+XACK x nope 1-0
+XACK x g bogus
+XCLAIM x g bob 0 2-0
+XCLAIM x g bob 0 2-0 JUSTID
+XCLAIM x g bob 0 9-9 FORCE
+XCLAIM x g bob x 2-0
+XCLAIM x nope bob 0 2-0
+XCLAIM x g bob 0 2-0 RETRYCOUNT 7
+XCLAIM x g bob 0 2-0 BOGUS
+XAUTOCLAIM x g carol 0 0
+XAUTOCLAIM x g carol 0 0 COUNT 0
+XAUTOCLAIM x g carol 0 bogus
+XAUTOCLAIM x g carol 0 0 COUNT 1 JUSTID
+XDEL x 2-0
+XAUTOCLAIM x g carol 0 0
+XINFO GROUPS x
+XINFO CONSUMERS x g
+XINFO CONSUMERS x nope
+XINFO GROUPS missing
+XINFO BOGUS x
+XGROUP CREATECONSUMER x g dave
+XGROUP CREATECONSUMER x g dave
+XGROUP DELCONSUMER x g alice
+XGROUP DELCONSUMER x g nobody
+XGROUP SETID x g 0
+XGROUP SETID x nope 0
+XGROUP DESTROY x g
+XGROUP DESTROY x g
+XREADGROUP GROUP g alice STREAMS x >
+XINFO STREAM x FULL COUNT 1
+
+# blocked group readers
+XGROUP CREATE x g $ MKSTREAM
+2~ XREADGROUP GROUP g alice BLOCK 0 STREAMS x >
+3~ XREADGROUP GROUP g bob BLOCK 0 STREAMS x >
+1> XADD x 1-0 a 1
+2<
+1> XADD x 2-0 a 2
+3<
+2~ XREADGROUP GROUP g alice BLOCK 0 STREAMS x >
+1> XGROUP DESTROY x g
+2<
+1> XGROUP CREATE x g $
+2~ XREADGROUP GROUP g alice BLOCK 0 STREAMS x >
+1> DEL x
+2<
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("example", parse_examples(EXAMPLES), ids=str)
+def test_example(example: Example, protocol: int) -> None:
+    run_example(example, protocol, servers.subject(), servers.reference())
