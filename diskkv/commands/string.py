@@ -67,8 +67,8 @@ _READING_OPTIONS = frozenset({b"GET", b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE"})
     group="string",
     since="1.0.0",
     complexity="O(1)",
-    syntax="key value condition=[NX@2.6.12 | XX@2.6.12 | IFEQ@8.4.0 ifeq-value | IFNE@8.4.0 ifne-value | "
-    "IFDEQ@8.4.0 ifdeq-digest:integer | IFDNE@8.4.0 ifdne-digest:integer] [GET@6.2.0] "
+    syntax="key value condition=[NX | XX | IFEQ@8.4.0 ifeq-value | IFNE@8.4.0 ifne-value | "
+    "IFDEQ@8.4.0 ifdeq-digest:integer | IFDNE@8.4.0 ifdne-digest:integer]@2.6.12 [GET@6.2.0] "
     "[EX@2.6.12 seconds | PX@2.6.12 milliseconds | EXAT@6.2.0 unix-time-seconds | "
     "PXAT@6.2.0 unix-time-milliseconds | KEEPTTL@6.0.0]",
     get_keys=_set_keys,

@@ -69,7 +69,7 @@ def _set_pairs(client: Client, argv: list[bytes]) -> None:
     group="string",
     since="1.0.1",
     complexity="O(N) where N is the number of keys",
-    syntax="data={key value} [key value ...]",
+    syntax="key value [key value ...]",
     tips=("request_policy:multi_shard", "response_policy:all_succeeded"),
 )
 def mset(client: Client, argv: list[bytes]) -> bytes:
@@ -112,7 +112,6 @@ def msetnx(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(N) where N is the number of keys",
     syntax="numkeys key value [key value ...] [NX | XX] [EX seconds | PX milliseconds | EXAT unix-time-seconds | "
     "PXAT unix-time-milliseconds | KEEPTTL]",
-    tips=("request_policy:multi_shard", "response_policy:all_succeeded"),
 )
 def msetex(client: Client, argv: list[bytes]) -> bytes:
     """Set several keys to strings with one time to live, if all or none of the keys exist when that is asked for."""

@@ -8,11 +8,14 @@ zeros: a sparse bitmap costs what is set in it. A string does not go back to inl
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from diskkv.codec.header import STRING, Header, Value
 from diskkv.codec.keys import KIND_STRING_CHUNK, U32, element_prefix
 from diskkv.codec.numbers import parse_int64
+from diskkv.codec.rdb_values import RdbValue, StringValue
+from diskkv.datatypes import operations
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 from diskkv.errors import WrongTypeError
@@ -48,23 +51,6 @@ def length(value: Value) -> int:
     if isinstance(value, bytes):
         return len(value)
     return len(value.value) if value.value is not None else value.count
-
-
-def encoding(value: Value) -> bytes:
-    """int, embstr or raw, as OBJECT ENCODING tells (https://redis.io/docs/latest/commands/object-encoding/)."""
-    if isinstance(value, Header):
-        if value.raw or value.value is None:
-            return b"raw"
-        data: bytes = value.value
-    else:
-        data = value
-    if len(data) <= _INT_MAX_BYTES:
-        try:
-            parse_int64(data)
-        except ValueError:
-            return b"embstr"
-        return b"int"
-    return b"embstr" if len(data) <= _EMBSTR_MAX_BYTES else b"raw"
 
 
 def read(engine: Engine, value: Value) -> bytes:
@@ -197,3 +183,50 @@ def _write_chunks(engine: Engine, oid: int, offset: int, data: bytes) -> None:
             part = before[:begin].ljust(begin, b"\0") + part + before[begin + len(part) :]
         rows.put(row, part)
         at += CHUNK_BYTES - begin
+
+
+# ---- the operations of every type
+
+
+def encoding(engine: Engine, value: Value) -> bytes:
+    """int, embstr or raw, as OBJECT ENCODING tells (https://redis.io/docs/latest/commands/object-encoding/)."""
+    if isinstance(value, Header):
+        if value.raw or value.value is None:
+            return b"raw"
+        data: bytes = value.value
+    else:
+        data = value
+    if len(data) <= _INT_MAX_BYTES:
+        try:
+            parse_int64(data)
+        except ValueError:
+            return b"embstr"
+        return b"int"
+    return b"embstr" if len(data) <= _EMBSTR_MAX_BYTES else b"raw"
+
+
+def export(engine: Engine, value: Value) -> RdbValue:
+    """The string as the RDB codec takes it."""
+    return StringValue(read(engine, value))
+
+
+def load(engine: Engine, value: RdbValue, expire_ms: int) -> Value:
+    """A string made of what the RDB codec read."""
+    assert isinstance(value, StringValue)
+    return make(engine, value.data, expire_ms)
+
+
+def copy(engine: Engine, value: Value) -> Value:
+    """An independent string of the same content."""
+    if isinstance(value, bytes) or value.value is not None:
+        return value
+    oid = operations.copy_rows(engine, value, (KIND_STRING_CHUNK,))
+    return Header(STRING, None, value.expire_ms, oid, value.count, raw=value.raw)
+
+
+def memory_bytes(engine: Engine, value: Value, samples: int) -> int:
+    """About what the string takes."""
+    return length(value) + 16
+
+
+operations.register(STRING, StringValue, sys.modules[__name__])

@@ -88,7 +88,7 @@ class Strings(RuleBasedStateMachine):
         size = strings.append(self.database, KEY, self.old, data)
         self.model += data
         assert size == len(self.model)
-        assert strings.encoding(self.old) == b"raw"
+        assert strings.encoding(self.engine, self.old) == b"raw"
 
     @rule(offset=st.integers(0, 70), data=st.binary(min_size=1, max_size=30))
     def write_range(self, offset: int, data: bytes) -> None:
@@ -99,7 +99,7 @@ class Strings(RuleBasedStateMachine):
         self.model.extend(bytes(max(0, offset - len(self.model))))
         self.model[offset : offset + len(data)] = data
         assert size == len(self.model)
-        assert strings.encoding(self.old) == b"raw"
+        assert strings.encoding(self.engine, self.old) == b"raw"
 
     @precondition(lambda self: self.model is not None)
     @rule()
@@ -261,9 +261,9 @@ def test_the_chunks_of_a_replaced_string_are_reclaimed(engine: Engine, replaceme
     ],
 )
 def test_encoding(engine: Engine, data: bytes, expected: bytes) -> None:
-    assert strings.encoding(strings.make(engine, data)) == expected
-    assert strings.encoding(strings.make(engine, data, EXPIRE_MS)) == expected
-    assert strings.encoding(strings.make(engine, data, raw=True)) == b"raw"
+    assert strings.encoding(engine, strings.make(engine, data)) == expected
+    assert strings.encoding(engine, strings.make(engine, data, EXPIRE_MS)) == expected
+    assert strings.encoding(engine, strings.make(engine, data, raw=True)) == b"raw"
 
 
 def test_equals_reads_only_when_the_lengths_agree(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,3 +283,25 @@ def test_other_types_are_refused() -> None:
 
 def test_the_header_of_a_long_string_is_small(engine: Engine) -> None:
     assert len(encode_header(strings.make(engine, bytes(1_000_000), EXPIRE_MS))) < 32
+
+
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_a_copy_is_independent(engine: Engine, size: int) -> None:
+    database = engine.database(0)
+    database.put(KEY, strings.make(engine, b"a" * size, EXPIRE_MS), None)
+    database.put(b"copy", strings.copy(engine, database.get(KEY)), None)
+    engine.commit()
+    strings.write_range(database, KEY, database.get(KEY), 0, b"changed")
+    engine.commit()
+    copied = database.get(b"copy")
+    assert strings.read(engine, copied) == b"a" * size
+    assert copied.expire_ms == EXPIRE_MS
+
+
+@pytest.mark.parametrize("data", [b"", b"12", b"x" * 100_000])
+def test_export_and_load_are_inverse(engine: Engine, data: bytes) -> None:
+    exported = strings.export(engine, strings.make(engine, data))
+    loaded = strings.load(engine, exported, EXPIRE_MS)
+    assert strings.read(engine, loaded) == data
+    assert isinstance(loaded, Header)
+    assert loaded.expire_ms == EXPIRE_MS
