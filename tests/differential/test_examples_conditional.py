@@ -83,6 +83,15 @@ DOCUMENTED: dict[str, Steps] = {
         ("DELEX k IFDEQ short", ERROR),
         ("EXISTS k", 1),
     ],
+    "msetex counts": [
+        ("MSETEX 2 a 1 b", ERROR),
+        ("MSETEX 2 a 1", ERROR),
+        ("MSETEX 0 a 1", ERROR),
+        ("MSETEX -1 a 1", ERROR),
+        ("MSETEX x a 1", ERROR),
+        ("MSETEX 9223372036854775807 a 1", ERROR),
+        ("DBSIZE", 0),
+    ],
     "set ifeq and ifne": [
         ("SET k v IFEQ x", NIL),
         ("EXISTS k", 0),
@@ -183,7 +192,6 @@ GET a
 MSETEX
 MSETEX 1
 MSETEX 1 a
-MSETEX 2 a 1 b
 MSETEX 1 a 1 BOGUS
 MSETEX 1 a 1 NX XX
 MSETEX 1 a 1 EX
