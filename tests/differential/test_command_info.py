@@ -48,14 +48,20 @@ def _differences(mine: list[Reply], theirs: list[Reply]) -> list[str]:
     found = []
     for field, left, right in zip(FIELDS, mine, theirs, strict=True):
         if field == "subcommands":
-            own = {entry[0]: entry for entry in left}
-            for entry in right:
+            own = {entry[0]: entry for entry in _entries(left)}
+            for entry in _entries(right):
                 # A subcommand of the reference that the subject lacks is a missing feature, not a wrong description.
                 if entry[0] in own:
                     found += _differences(own[entry[0]], entry)
         elif deep_unordered(left) != deep_unordered(right):
             found.append(f"{theirs[0]!r} {field}: subject {left!r}, reference {right!r}")
     return found
+
+
+def _entries(subcommands: Reply) -> list[Reply]:
+    """The subcommands; the reference's module commands have an empty set instead of an empty array."""
+    entries: list[Reply] = subcommands if isinstance(subcommands, list) else subcommands.members
+    return entries
 
 
 # What the documentation of a command says in the server's own words is not compared.
