@@ -37,30 +37,32 @@ class Config(Settings):
         """
         self._hooks.setdefault(BY_NAME[name].attribute, []).append(hook)
 
-    def text(self, name: str) -> str:
-        """The value of a parameter as CONFIG GET shows it; KeyError for an unknown name."""
+    def raw(self, name: str) -> bytes:
+        """The value of a parameter as CONFIG GET sends it; KeyError for an unknown name.
+
+        This is also the way to get the bytes of a password, which need not be UTF-8.
+        """
         parameter = BY_NAME[name]
-        return parameter.kind.format(getattr(self, parameter.attribute))
+        return _encode(parameter.kind.format(getattr(self, parameter.attribute)))
 
     def get(self, patterns: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Names and values of all parameters that match one of the patterns, each name once.
 
         Source: https://redis.io/docs/latest/commands/config-get/
         """
-        found: dict[str, Parameter] = {}
+        shown: dict[str, bytes] = {}
         for pattern in patterns:
-            name = _decode(pattern)
-            if _GLOB_CHARACTERS.isdisjoint(name):
-                parameter = _VISIBLE.get(name.lower())
-                if parameter is not None:
-                    found.setdefault(name.lower(), parameter)
+            typed = _decode(pattern)
+            if _GLOB_CHARACTERS.isdisjoint(typed):
+                # Without a glob the reply spells the name as the client did.
+                if typed.lower() in _VISIBLE:
+                    shown.setdefault(typed.lower(), pattern)
                 continue
             matches = compile_glob(pattern, nocase=True)
-            found.update((name, parameter) for name, parameter in _VISIBLE.items() if matches(name.encode()))
-        return [
-            (_encode(name), _encode(parameter.kind.format(getattr(self, parameter.attribute))))
-            for name, parameter in found.items()
-        ]
+            for name in _VISIBLE:
+                if matches(name.encode()):
+                    shown.setdefault(name, name.encode())
+        return [(spelling, self.raw(name)) for name, spelling in shown.items()]
 
     def set(self, arguments: Sequence[bytes], local: bool = False) -> None:
         """Change several parameters at once, all or none.

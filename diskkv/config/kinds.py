@@ -225,8 +225,7 @@ class Words(Kind):
     multi_argument = True
 
     def read(self, arguments: Sequence[str], current: tuple[str, ...]) -> tuple[str, ...]:
-        words = _split(arguments)
-        return () if words == [""] else tuple(words)
+        return tuple(_split(arguments))
 
     def format(self, value: tuple[str, ...]) -> str:
         return " ".join(value)
@@ -246,9 +245,9 @@ class SavePoints(Kind):
 
     def read(self, arguments: Sequence[str], current: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
         words = _split(arguments)
-        if words == [""]:
+        if not words:
             return ()
-        if not words or len(words) % 2:
+        if len(words) % 2:
             raise ConfigError(_INVALID_SAVE)
         pairs = []
         for seconds, changes in zip(words[::2], words[1::2], strict=True):
@@ -275,9 +274,7 @@ class OutputBuffers(Kind):
 
     def read(self, arguments: Sequence[str], current: BufferLimits) -> BufferLimits:
         words = _split(arguments)
-        if words == [""]:
-            return current
-        if not words or len(words) % 4:
+        if len(words) % 4:
             msg = "Wrong number of arguments in buffer limit configuration."
             raise ConfigError(msg)
         limits = dict(current)
@@ -326,10 +323,7 @@ class Percentiles(Kind):
     multi_argument = True
 
     def read(self, arguments: Sequence[str], current: tuple[float, ...]) -> tuple[float, ...]:
-        words = _split(arguments)
-        if words == [""]:
-            return ()
-        return tuple(map(self._percentile, words))
+        return tuple(map(self._percentile, _split(arguments)))
 
     def _percentile(self, word: str) -> float:
         try:
@@ -385,6 +379,22 @@ class EventClasses(Kind):
         return "letters of Ag$lshzxeKEtmdnoc"
 
 
+class NoMaster(Kind):
+    """Where to replicate from: only nowhere, ``no one`` or empty, is accepted; held as an empty text."""
+
+    multi_argument = True
+
+    def read(self, arguments: Sequence[str], current: str) -> str:
+        # A server that silently does not follow its master is worse than one that does not start.
+        if [word.lower() for word in _split(arguments)] not in ([], ["no", "one"]):
+            msg = "diskkv does not replicate"
+            raise ConfigError(msg)
+        return ""
+
+    def describe(self) -> str:
+        return "no one"
+
+
 class Collected(Kind):
     """Lines of at least `count` (`exact`: exactly) words that add up; held as a tuple of tuples."""
 
@@ -414,8 +424,10 @@ _INVALID_SAVE = "Invalid save parameters"
 
 
 def _split(arguments: Sequence[str]) -> list[str]:
-    """The words of a multi-argument line; a single argument is split at each space, as `CONFIG SET` gives it."""
-    return arguments[0].split(" ") if len(arguments) == 1 else list(arguments)
+    """The words of a multi-argument line; a single argument is split at each space, an empty one has no words."""
+    if len(arguments) == 1:
+        return arguments[0].split(" ") if arguments[0] else []
+    return list(arguments)
 
 
 def _check_range(value: int, low: int, high: int, unsigned: bool) -> None:

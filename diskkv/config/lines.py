@@ -23,10 +23,22 @@ _PLAIN_WORD = re.compile(r"[^\s\"'#\\\x00-\x1f\x7f-\x9f\udc80-\udcff][^\s\"'\\\x
 _ESCAPED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\a": "\\a", "\b": "\\b"}
 
 OBSOLETE: Final = frozenset(
-    ("aof-disable-auto-gc", "io-threads-do-reads", "list-max-ziplist-entries", "list-max-ziplist-value",
-     "lua-replicate-commands", "slave-output-buffer-limit", "vm-enabled")
-)  # fmt: skip
-"""Names in old configuration files that are skipped, as they have been without effect in Redis for long."""
+    {
+        "aof-disable-auto-gc",
+        "io-threads-do-reads",
+        "list-max-ziplist-entries",
+        "list-max-ziplist-value",
+        "lua-replicate-commands",
+    }
+)
+"""Names in old configuration files that are skipped: current versions of Redis know them no more."""
+
+REFUSED: Final = {
+    "loadmodule": "modules cannot be loaded",
+    "loadmodule-ex": "modules cannot be loaded",
+    "sentinel": "diskkv is no sentinel",
+}
+"""Directives of redis.conf that would be wrong to skip, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,7 @@ class Loader:
         """Apply one line that is not blank."""
         words = split_words(line)
         if words is None:
-            raise failure(origin, line, "Unbalanced quotes in configuration line")
+            raise failure(origin, _without_secrets(line, origin), "Unbalanced quotes in configuration line")
         if not words:
             return
         name = words[0].lower()
@@ -117,15 +129,13 @@ class Loader:
             return
         parameter = BY_NAME.get(name)
         if parameter is None:
-            raise failure(origin, line, f"unknown option{_suggestion(name)}")
+            raise failure(origin, line, REFUSED.get(name) or f"unknown option{_suggestion(name)}")
         try:
             if not arguments and not parameter.kind.multi_argument:
                 raise ConfigError(_WRONG_NUMBER)
-            self._assign(parameter, arguments or [""])
+            self._assign(parameter, arguments)
         except ConfigError as error:
-            if parameter.secret or parameter.attribute == "user":
-                line = f"--{name}" if origin == COMMAND_LINE else name
-            raise failure(origin, line, str(error)) from None
+            raise failure(origin, _without_secrets(line, origin), str(error)) from None
 
     def _assign(self, parameter: Parameter, arguments: Sequence[str]) -> None:
         if len(arguments) > 1 and not parameter.kind.multi_argument:
@@ -168,6 +178,13 @@ def failure(origin: Origin, line: str, reason: str) -> ConfigError:
     )
 
 
+def _without_secrets(line: str, origin: Origin) -> str:
+    """`line`, or only its first word when the rest may contain a password."""
+    first = line.split(maxsplit=1)[0]
+    parameter = BY_NAME.get((first[2:] if origin == COMMAND_LINE else first).lower())
+    return first if parameter is not None and (parameter.secret or parameter.attribute == "user") else line
+
+
 def printable(text: str) -> str:
     """`text` with control characters and undecodable bytes escaped, for messages of one line."""
     return "".join(c if c.isprintable() else _escape(c) for c in text)
@@ -183,14 +200,6 @@ def _check_directory(path: object) -> str:
     if path != IN_MEMORY_DIRECTORY and os.path.exists(path) and not os.path.isdir(path):
         raise ConfigError(os.strerror(errno.ENOTDIR))
     return absolute_directory(path)
-
-
-def _check_replicaof(value: object) -> str:
-    # A server that silently does not follow its master is worse than one that does not start.
-    if value:
-        msg = "diskkv does not replicate"
-        raise ConfigError(msg)
-    return ""
 
 
 def _check_cluster(value: object) -> bool:
@@ -213,7 +222,6 @@ def _check_title(value: object) -> str:
 
 _CHECKS: dict[str, Callable[[object], object]] = {
     "dir": _check_directory,
-    "replicaof": _check_replicaof,
     "cluster_enabled": _check_cluster,
     "proc_title_template": _check_title,
 }

@@ -125,6 +125,11 @@ def secret(doc: str, **options: Unpack[Options]) -> str:
     return cast(str, Parameter(kinds.Text(), "", doc, **options))
 
 
+def no_master(doc: str, **options: Unpack[Options]) -> str:
+    """Declare the master, which must be none."""
+    return cast(str, Parameter(kinds.NoMaster(), "", doc, **options))
+
+
 def words(default: Sequence[str], doc: str, **options: Unpack[Options]) -> tuple[str, ...]:
     """Declare any number of words."""
     return cast(tuple[str, ...], Parameter(kinds.Words(), tuple(default), doc, **options))

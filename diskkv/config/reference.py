@@ -13,7 +13,6 @@ from diskkv.config.parameters import Parameter
 from diskkv.config.settings import PARAMETERS
 
 _HELP_WIDTH = 100
-_HELP_INDENT = 12
 
 
 def render_markdown() -> str:
@@ -22,8 +21,15 @@ def render_markdown() -> str:
 
 
 def render_options() -> str:
-    """Every parameter with its default and description, for --help."""
-    return "\n".join(_help_section(section, parameters) for section, parameters in _sections())
+    """Every parameter that has an effect, with its default and description, and the names of the others, for --help."""
+    sections = []
+    for section, parameters in _sections():
+        effective = [parameter for parameter in parameters if not parameter.ignored]
+        if effective:
+            sections.append(f"{section}:\n" + "\n".join(map(_help_entry, effective)))
+    ignored = ", ".join(parameter.name for parameter in PARAMETERS if parameter.ignored)
+    names = _filled(ignored, "  ", "  ")
+    return "\n\n".join(sections) + f"\n\nAccepted for compatibility, without effect:\n{names}\n"
 
 
 def default_text(parameter: Parameter) -> str:
@@ -62,13 +68,11 @@ def _markdown_section(section: str, parameters: list[Parameter]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _help_section(section: str, parameters: list[Parameter]) -> str:
-    blocks = [f"{section}:"]
-    for parameter in parameters:
-        default = default_text(parameter) or '""'
-        blocks.append(f"  --{parameter.name} <{parameter.kind.describe()}>  [{default}]")
-        indent = " " * _HELP_INDENT
-        blocks.append(
-            textwrap.fill(_description(parameter), _HELP_WIDTH, initial_indent=indent, subsequent_indent=indent)
-        )
-    return "\n".join(blocks) + "\n"
+def _help_entry(parameter: Parameter) -> str:
+    default = default_text(parameter) or '""'
+    head = f"--{parameter.name} <{parameter.kind.describe()}> [{default}]"
+    return _filled(head, "  ", "      ") + "\n" + _filled(_description(parameter), " " * 12, " " * 12)
+
+
+def _filled(text: str, first: str, following: str) -> str:
+    return textwrap.fill(text, _HELP_WIDTH, initial_indent=first, subsequent_indent=following, break_on_hyphens=False)

@@ -43,6 +43,8 @@ def rewritten(settings: Settings, text: str, path: str) -> str:
         if GENERATED_HEADER not in lines:
             lines += ["", GENERATED_HEADER] if lines else [GENERATED_HEADER]
         for parameter in missing:
+            if parameter.attribute == "save":
+                lines.append('save ""')  # takes back what an included file has added
             lines += _lines_of(settings, parameter)
         if _different(settings, lines, path):
             # Lines that add up (rename-command, user) cannot take back what an include says.
@@ -107,8 +109,4 @@ def _parameter_of(line: str) -> Parameter | None:
 
 def _lines_of(settings: Settings, parameter: Parameter) -> list[str]:
     value = getattr(settings, parameter.attribute)
-    lines = [join_words([parameter.name, *arguments]) for arguments in parameter.kind.lines(value)]
-    if parameter.attribute == "save" and value:
-        # Takes back what lines before it, in this file or an included one, have added.
-        lines.insert(0, 'save ""')
-    return lines
+    return [join_words([parameter.name, *arguments]) for arguments in parameter.kind.lines(value)]

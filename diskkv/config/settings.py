@@ -2,7 +2,7 @@
 
 A new parameter is one line here: its name is the attribute's with dashes, and CONFIG, the configuration file, the
 command line, `--help` and the reference all know it. Where a default or a limit is not Redis' own,
-tests/test_config_redis.py says why.
+tests/config/test_redis.py says why.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from diskkv.config.parameters import (
     integer,
     memory,
     memory_or_percent,
+    no_master,
     octal,
     oom_scores,
     output_buffers,
@@ -321,7 +322,7 @@ class Compatibility:
 class Replication:
     """Replication and cluster (accepted for compatibility)"""
 
-    replicaof = text("", "The master.", immutable=True, aliases=("slaveof",), ignored=_REPLICATION)
+    replicaof = no_master("The master.", immutable=True, aliases=("slaveof",), ignored=_REPLICATION)
     masteruser = text("", "User at the master.", ignored=_REPLICATION)
     masterauth = secret("Password at the master.", ignored=_REPLICATION)
     repl_backlog_size = memory(MIB, "Size of the backlog.", low=1, signed=True, ignored=_REPLICATION)
