@@ -309,6 +309,7 @@ def _digits(number: int) -> bytes:
 # ---- Sizes and durations ----
 
 _MEMORY = re.compile(r"([0-9]+)(b|kb?|mb?|gb?)?", re.IGNORECASE | re.ASCII)
+_LONGEST_MEMORY = 127
 _MEMORY_UNITS = {
     "": 1,
     "b": 1,
@@ -326,7 +327,7 @@ _DURATION_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_4
 def parse_memory(text: str) -> int:
     """Bytes from ``1024``, ``1k`` (1000), ``1kb`` (1024), ``m``, ``mb``, ``g``, ``gb`` in any case; else ValueError."""
     match = _MEMORY.fullmatch(text)
-    if match is None or len(match[1]) > 20:
+    if match is None or len(match[1]) > _LONGEST_MEMORY:
         msg = "not a memory size"
         raise ValueError(msg)
     return int(match[1]) * _MEMORY_UNITS[(match[2] or "").lower()]

@@ -214,7 +214,7 @@ def _check_title(value: object) -> str:
     text = str(value)
     for name in known:
         text = text.replace("{" + name + "}", "")
-    if "{" in text or "}" in text:
+    if not value or "{" in text or "}" in text:
         msg = "template format is invalid or contains unknown variables"
         raise ConfigError(msg)
     return str(value)

@@ -80,7 +80,7 @@ class Security:
     requirepass = secret("Password of the default user.")
     aclfile = text("", "File with the users' rules.", immutable=True, what="path")
     acl_pubsub_default = choice("resetchannels", "allchannels resetchannels", "Channels that a new user may use.")
-    acllog_max_len = count(128, "Entries that ACL LOG keeps.")
+    acllog_max_len = integer(128, 0, INT64_MAX, "Entries that ACL LOG keeps.")
     user = collected(1, False, "ACL rules", "A user and its ACL rules; one line for each user.")
     rename_command = collected(2, True, "old name, new name", 'Rename a command, or disable it with the name "".')
     enable_protected_configs = choice("no", "no yes local", "Whether protected parameters can be set.", immutable=True)
@@ -178,7 +178,7 @@ class Observability:
     slowlog_log_slower_than = integer(
         10000, -1, INT64_MAX, "Commands slower than this are logged; -1 for none.", unit="microseconds"
     )
-    slowlog_max_len = count(128, "Entries that SLOWLOG keeps.")
+    slowlog_max_len = integer(128, 0, INT64_MAX, "Entries that SLOWLOG keeps.")
     latency_monitor_threshold = integer(
         0, 0, INT64_MAX, "Events slower than this are recorded; 0 for none.", unit="milliseconds"
     )
@@ -341,7 +341,7 @@ class Replication:
         0, 0, 65535, "Port to report.", aliases=("slave-announce-port",), ignored=_REPLICATION
     )
     replica_announced = yes_no(True, "Be reported by Sentinel.", ignored=_REPLICATION)
-    replica_full_sync_buffer_limit = memory(0, "Buffer during a synchronisation.", ignored=_REPLICATION)
+    replica_full_sync_buffer_limit = memory(0, "Buffer during a synchronisation.", signed=True, ignored=_REPLICATION)
     replica_ignore_disk_write_errors = yes_no(False, "Go on without a disk.", ignored=_REPLICATION)
     replica_ignore_maxmemory = yes_no(
         True, "Leave evictions to the master.", aliases=("slave-ignore-maxmemory",), ignored=_REPLICATION

@@ -267,7 +267,7 @@ def test_parse_memory(text: str, size_bytes: int) -> None:
     assert numbers.parse_memory(text) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["", "mb", "-1", "1 mb", "1tb", "1.5gb", "1kbb", "9" * 30, "١"])
+@pytest.mark.parametrize("text", ["", "mb", "-1", "1 mb", "1tb", "1.5gb", "1kbb", "9" * 128, "١"])
 def test_bad_memory_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="memory size"):
         numbers.parse_memory(text)
