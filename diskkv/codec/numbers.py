@@ -212,6 +212,8 @@ def add_long_doubles(left: LongDouble, right: LongDouble) -> LongDouble:
         raise OverflowError(msg)
     exponent = min(left.exponent, right.exponent)
     total = (left.mantissa << (left.exponent - exponent)) + (right.mantissa << (right.exponent - exponent))
+    if total.bit_length() <= _MANTISSA_BITS and exponent <= 0:
+        return LongDouble(total, exponent)  # exact; such a number cannot overflow
     rounded = _round(abs(total) << max(exponent, 0), 1 << max(-exponent, 0))
     if rounded.mantissa.bit_length() + rounded.exponent > _OVERFLOW_EXPONENT:
         msg = "not a finite sum"
@@ -262,6 +264,8 @@ def _checked(negative: bool, digits: int, rounded: LongDouble) -> LongDouble:
 
 def _round(numerator: int, denominator: int) -> LongDouble:
     """The non-negative fraction rounded to a 64-bit mantissa, half to even; the exponent may be too large."""
+    if denominator == 1 and numerator.bit_length() <= _MANTISSA_BITS:
+        return LongDouble(numerator, 0)
     if not numerator:
         return LongDouble(0, 0)
     exponent = max(numerator.bit_length() - denominator.bit_length() - _MANTISSA_BITS, _LOWEST_EXPONENT)

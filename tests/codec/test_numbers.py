@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from diskkv.codec import numbers
@@ -205,6 +205,7 @@ def test_incrbyfloat_gives_the_same_bytes(reference: Wire, left: bytes, right: b
 @given(decimal_texts | strange_texts | st.sampled_from(BAD_FLOATS))
 def test_score_texts_parse_as_on_the_server(reference: Wire, text: bytes) -> None:
     reference.call("DEL", "z")
+    assume(text.upper() not in (b"NX", b"XX"))  # these are options of ZADD
     reply = reference.call("ZADD", "z", text, "m")
     try:
         ours: object = numbers.parse_float(text)
