@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO
@@ -48,7 +49,7 @@ def parse_command_line(arguments: Sequence[str], stdin: TextIO | None = None) ->
 
     Args:
         arguments: As in sys.argv[1:].
-        stdin: Read to its end when an argument is ``-``.
+        stdin: Read to its end when an argument is ``-``; sys.stdin unless given.
 
     Raises:
         ConfigError: One line for the operator, with the file and line number or the option.
@@ -65,8 +66,8 @@ def parse_command_line(arguments: Sequence[str], stdin: TextIO | None = None) ->
     if path:
         loader.load(read_file(path), path)
         config.config_file = os.path.abspath(path)
-    if from_stdin and stdin is not None:
-        loader.load(stdin.read(), "standard input")
+    if from_stdin:
+        loader.load((stdin or sys.stdin).read(), "standard input")
     for words in options:
         _apply_option(loader, words)
     return Invocation(action, config)
