@@ -10,13 +10,19 @@ from diskkv.server.main import serve
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Start the server as the arguments say; answers the exit status."""
+    """Do what the arguments say, which is to serve unless they ask for information; answers the exit status."""
     try:
-        config = parse_command_line(sys.argv[1:] if arguments is None else arguments)
+        invocation = parse_command_line(sys.argv[1:] if arguments is None else arguments)
     except ConfigError as exc:
         print(f"diskkv-server: {exc}", file=sys.stderr)
         return 1
-    return serve(config)
+    if invocation.action in ("help", "version"):
+        print(invocation.text.rstrip("\n"))
+        return 0
+    if invocation.action == "check-config":
+        print(f"diskkv-server: {invocation.config.config_file or 'the options'}: no errors")
+        return 0
+    return serve(invocation.config)
 
 
 if __name__ == "__main__":
