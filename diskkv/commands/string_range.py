@@ -142,9 +142,9 @@ def setrange(client: Client, argv: list[bytes]) -> bytes:
     old = database.get(key)
     if old is not None:
         strings.require_string(old)
-    _check_size(client, offset + len(data))
     if not data:
         return integer(0 if old is None else strings.length(old))
+    _check_size(client, offset + len(data))
     size = strings.write_range(database, key, old, offset, data)
     events = client.instance.notifications
     if events.enabled:
