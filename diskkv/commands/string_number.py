@@ -90,7 +90,10 @@ def _add(client: Client, key: bytes, increment: int) -> bytes:
     old = database.get(key)
     expire_ms = 0
     if old.__class__ is bytes:
-        number = _integer(old) + increment
+        try:
+            number = parse_int64(old) + increment
+        except ValueError:
+            raise NotIntegerError from None
     elif old is None:
         number = increment
     else:
