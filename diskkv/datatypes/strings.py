@@ -163,7 +163,7 @@ def append(database: Database, key: bytes, old: Value, data: bytes) -> int:
 def _overwrite_chunks(database: Database, key: bytes, old: Header, offset: int, data: bytes) -> int:
     _write_chunks(database.engine, old.oid, offset, data)
     size = max(old.count, offset + len(data))
-    if size == old.count and old.raw:
+    if size == old.count:
         database.touch(key)
     else:
         database.put(key, Header(STRING, None, old.expire_ms, old.oid, size, raw=True), old)
