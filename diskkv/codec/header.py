@@ -17,7 +17,9 @@ Packed collections, as `Header.value` and on disk:
     zset    dict member -> score, by score, member   [member, score, ...]
     hash    dict field -> value                      [field, value, ...]; with field TTLs: [[field, ...], {field: ms}]
 
-A hash with field TTLs keeps them in `Header.ext` (dict field -> expire_ms, only fields that have one).
+A hash with field TTLs keeps them in `Header.ext`: packed a dict field -> expire_ms of only the fields that have one, in
+rows [next_ms, last_ms, fields] where no field expires before next_ms, none after last_ms, and `fields` of them expire
+at all.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ TYPE_NAMES = {STRING: b"string", LIST: b"list", SET: b"set", ZSET: b"zset", HASH
 FLAG_EXPIRES = 0x10
 FLAG_ROWS = 0x20
 FLAG_RAW = 0x40
-"""A string that was changed in place: OBJECT ENCODING answers raw whatever its length."""
+"""Tells apart two encodings of the same layout, for OBJECT ENCODING and the limits that go with them: a string that was
+changed in place is raw whatever its length, a packed set is a listpack rather than an intset, a packed hash is a
+listpackex, because one of its fields has or had a time to live."""
 
 STRING_TAG = bytes((STRING,))
 _BASE_COST_BYTES = 250
@@ -58,10 +62,11 @@ class Header:
 
     `value` is the whole value when it is inline or packed, else None; then `oid` names the object whose rows hold it,
     `count` is its exact number of elements (for a string its length in bytes) and `ext` what the data type keeps
-    besides. `expire_ms` is an absolute Unix time, 0 for none. `cost_bytes` is about what it takes in memory.
+    besides. `expire_ms` is an absolute Unix time, 0 for none. `gone_ms` is when nothing is left of it (0: never), which
+    for a hash is also when the last of its fields expires. `cost_bytes` is about what it takes in memory.
     """
 
-    __slots__ = ("cost_bytes", "count", "expire_ms", "ext", "oid", "raw", "type", "value")
+    __slots__ = ("cost_bytes", "count", "expire_ms", "ext", "gone_ms", "oid", "raw", "type", "value")
 
     def __init__(
         self,
@@ -81,6 +86,11 @@ class Header:
         self.ext = ext
         self.raw = raw
         self.cost_bytes = _BASE_COST_BYTES
+        self.gone_ms = expire_ms
+        if ext is not None and type == HASH:
+            last_ms = _last_field_expiry(self)
+            if last_ms and (not expire_ms or last_ms < expire_ms):
+                self.gone_ms = last_ms
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Header) and all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
@@ -104,6 +114,22 @@ Value = bytes | Header
 """What a key holds: plain strings as bytes, everything else as a Header."""
 
 
+def _last_field_expiry(header: Header) -> int:
+    """When the last field of a hash expires (absolute ms), 0 when one never does."""
+    ext = header.ext
+    if header.value is None:
+        return int(ext[1]) if ext[2] == header.count else 0
+    return max(ext.values()) if ext and len(ext) == len(header.value) else 0
+
+
+def next_field_expiry(header: Header) -> int:
+    """No field of this hash expires before this time (absolute ms); 0 when none ever does."""
+    ext = header.ext
+    if not ext:
+        return 0
+    return int(ext[0]) if header.value is None else min(ext.values())
+
+
 def value_type(value: Value) -> int:
     """The type number of a value."""
     return STRING if value.__class__ is bytes else value.type  # type: ignore[union-attr]
@@ -112,6 +138,11 @@ def value_type(value: Value) -> int:
 def expire_ms_of(value: Value) -> int:
     """When the value expires (absolute ms), 0 for never."""
     return 0 if value.__class__ is bytes else value.expire_ms  # type: ignore[union-attr]
+
+
+def is_gone(value: Value, now_ms: int) -> bool:
+    """Whether the value is past its time."""
+    return value.__class__ is not bytes and 0 < value.gone_ms <= now_ms  # type: ignore[union-attr]
 
 
 def with_expiry(value: Value, expire_ms: int) -> Value:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from diskkv.codec.glob import compile_glob, literal_prefix
-from diskkv.codec.header import Value, expire_ms_of, value_type
-from diskkv.codec.header import TYPE_NAMES
+from diskkv.codec.header import TYPE_NAMES, Value, is_gone, value_type
 from diskkv.codec.keys import prefix_successor
 from diskkv.codec.numbers import parse_int64
 from diskkv.commands.registry import Flag, command
@@ -44,7 +43,9 @@ def parse_options(argv: list[bytes], at: int, *, is_top_level: bool = False, is_
     options = ScanOptions(parse_cursor(argv[at - 1]))
     while at < len(argv):
         name = argv[at].upper()
-        if name == b"NOVALUES" and is_hash:
+        if name == b"NOVALUES":
+            if not is_hash:
+                raise CommandError(b"ERR NOVALUES option can only be used in HSCAN")
             options.no_values = True
             at += 1
             continue
@@ -78,8 +79,7 @@ def live_keys(database: Database, start: bytes, stop: bytes | None) -> Iterator[
     """(key, value) in order, the value None for a key that is past its time."""
     now_ms = database.engine.now_ms
     for key, value in database.scan(start, stop):
-        expire_ms = expire_ms_of(value)
-        yield key, None if expire_ms and expire_ms <= now_ms else value
+        yield key, None if is_gone(value, now_ms) else value
 
 
 def _range_of(pattern: bytes | None) -> tuple[bytes, bytes | None]:

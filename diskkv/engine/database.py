@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from diskkv.codec.header import Header, Value, decode_header, expire_ms_of
+from diskkv.codec.header import HASH, Header, Value, decode_header, expire_ms_of, next_field_expiry
 from diskkv.codec.keys import GARBAGE_OBJECT, expiry_row, garbage_row, header_prefix, prefix_successor
 from diskkv.engine.rows import ABSENT, StagedIndex, merge
 
@@ -58,9 +58,9 @@ class Database:
             else:
                 self.cache_hits.add(key)
         if value.__class__ is bytes or value is None:
-            return value  # type: ignore[return-value]
-        expire_ms: int = value.expire_ms  # type: ignore[union-attr]
-        if expire_ms and expire_ms <= self.engine.now_ms:
+            return value
+        gone_ms: int = value.gone_ms  # type: ignore[union-attr]
+        if gone_ms and gone_ms <= self.engine.now_ms:
             self.engine.expire(self, key, value)  # type: ignore[arg-type]
             return None
         return value  # type: ignore[return-value]
@@ -184,9 +184,18 @@ class Database:
                 # An entry may be early: when a time to live is extended the old entry stays, and the sweeper that
                 # meets it puts the later one. A session that is refreshed all the time so costs no index writes.
                 engine.index_expiry(new_ms, self.id, key)
+        if isinstance(new, Header) and new.ext and new.type == HASH:
+            self._index_fields(key, new, old)
         if isinstance(old, Header) and old.oid and not (isinstance(new, Header) and new.oid == old.oid):
             engine.rows.put(garbage_row(GARBAGE_OBJECT, old.oid), b"")
             engine.has_garbage = True
+
+    def _index_fields(self, key: bytes, new: Header, old: Value | None) -> None:
+        """Keep an index entry at or before the time at which the next field of a hash expires."""
+        new_ms = next_field_expiry(new)
+        old_ms = next_field_expiry(old) if isinstance(old, Header) and old.type == HASH else 0
+        if new_ms and not 0 < old_ms <= new_ms:
+            self.engine.index_expiry(new_ms, self.id, key)
 
     def _count_expires(self, delta: int) -> None:
         self.engine.journal.append((self.__dict__, "expires", self.expires))

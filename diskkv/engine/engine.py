@@ -64,8 +64,12 @@ class Engine:
         self.next_expiry_ms = NEVER_MS
         """No entry of the expiry index is earlier than this."""
         self.on_expired: Callable[[Database, bytes], None] | None = None
-        self.on_due: Callable[[Database, bytes, Header], None] | None = None
-        """Called with a key whose index entry is due while the key itself is not: its fields may be."""
+        self.on_due: Callable[[Database, bytes, Header], int] | None = None
+        """Called with a hash whose index entry is due while the key itself is not: its fields may be. Deletes some of
+        those that expired, indexes the next one, and answers how many it deleted."""
+        self.on_fields_expired: Callable[[Database, bytes, bool], None] | None = None
+        """Called after fields of a key expired, with whether that was the end of the key."""
+        self.expired_fields = 0
         self.on_miss: Callable[[Database, bytes], None] | None = None
         self.on_new: Callable[[Database, bytes], None] | None = None
         self.swept_ms = 0
@@ -75,6 +79,9 @@ class Engine:
         """Set whenever a garbage row is put; the reclaimer resets it when it finds none left."""
         self.expiry_paused = False
         """While set, expired values are hidden but not deleted."""
+        self.mirrors: dict[int, Any] = {}
+        """What data types keep in memory about big values, by object id, equal to rows as staged over stored. Whoever
+        changes one journals (mirrors, oid, None) first: after a rollback it is made anew from the rows."""
         self._check_format()
         self._load_ids()
 
@@ -243,9 +250,18 @@ class Engine:
         if self.expiry_paused:
             return
         database.delete(key, value)
+        if not 0 < value.expire_ms <= self.now_ms:
+            self.fields_expired(database, key, len(value.value) if value.value is not None else value.count, True)
+            return
         self.expired_keys += 1
         if self.on_expired is not None:
             self.on_expired(database, key)
+
+    def fields_expired(self, database: Database, key: bytes, fields: int, is_last: bool) -> None:
+        """Note that `fields` of a hash expired; `is_last`: the key went with them."""
+        self.expired_fields += fields
+        if self.on_fields_expired is not None:
+            self.on_fields_expired(database, key, is_last)
 
     # ---- whole databases
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from diskkv.config import Config
+from diskkv.datatypes import hashes_expiry
 from diskkv.engine.cursors import Cursors
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
@@ -48,6 +49,7 @@ class Instance:
         self.reclaimer = Reclaimer(self.engine)
         self.run_id = secrets.token_hex(20)
         self.started_ms = self.engine.now_ms
+        self.last_save_s = self.started_ms // 1000
         self.stats = Stats()
         self.slowlog = SlowLog(config)
         self.clients: dict[int, Client] = {}
@@ -69,6 +71,9 @@ class Instance:
         self.default_user: Any = DefaultUser(config)
         self.blocking = Blocking(self.refresh_observer)
         self.notifications = Notifications(self)
+        self.engine.on_due = hashes_expiry.reap
+        self.engine.on_expired = self.notifications.expired
+        self.engine.on_fields_expired = self.notifications.fields_expired
         self.after_turn: list[Callable[[], None]] = []
         self.shutdown: Callable[[], None] = lambda: None
         """Ends the process; set by the server."""
@@ -186,6 +191,10 @@ class Instance:
                 function(changed, key)
 
         database.observer = tell_all
+
+    def database_changed(self, database: Database, other: Database | None = None) -> None:
+        """All keys of a database are about to change at once: FLUSHDB, or SWAPDB with `other`."""
+        self.blocking.changed_all(database)
 
     # ---- failing writes
 

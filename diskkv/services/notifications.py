@@ -70,6 +70,18 @@ class Notifications:
         # Redis publishes nothing unless at least one of K and E is there.
         self.enabled = classes if classes & (KEYSPACE | KEYEVENT) else 0
 
+    def expired(self, database: Database, key: bytes) -> None:
+        """A key was deleted because it was past its time."""
+        if self.enabled:
+            self.event(EXPIRED, b"expired", key, database)
+
+    def fields_expired(self, database: Database, key: bytes, is_last: bool) -> None:
+        """Fields of a hash were deleted because they were past their time, and with the last one the key."""
+        if self.enabled:
+            self.event(HASH, b"hexpired", key, database)
+            if is_last:
+                self.event(GENERIC, b"del", key, database)
+
     def event(self, kind: int, name: bytes, key: bytes, database: Database) -> None:
         """Something happened to `key`; `kind` is its class. Callers test `enabled` first."""
         if not self.enabled & kind:
