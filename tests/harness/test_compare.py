@@ -19,6 +19,8 @@ SAME: list[tuple[str, Reply, Reply]] = [
     ("SCAN 0", [b"5", [b"a"]], [b"0", [b"b", b"c"]]),
     ("RANDOMKEY", b"a", b"b"),
     ("OBJECT IDLETIME k", 1, 2),
+    ("OBJECT ENCODING k", b"embstr", b"raw"),
+    ("OBJECT ENCODING k", b"int", b"embstr"),
     ("XINFO GROUPS x", [[b"name", b"g", b"idle", 5]], [[b"name", b"g", b"idle", 9]]),
 ]
 
@@ -41,6 +43,8 @@ DIFFERENT: list[tuple[str, Reply, Reply]] = [
     ("RANDOMKEY", NullBulk(), b"b"),
     ("SRANDMEMBER t 2", [b"a"], [b"a", b"b"]),
     ("OBJECT ENCODING k", b"raw", b"embstr"),
+    ("OBJECT ENCODING k", b"embstr", b"int"),
+    ("OBJECT ENCODING k", b"listpack", b"hashtable"),
     ("XINFO GROUPS x", [[b"name", b"g", b"lag", 5]], [[b"name", b"g", b"lag", 9]]),
 ]
 
