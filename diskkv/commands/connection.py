@@ -62,14 +62,14 @@ def auth(client: Client, argv: list[bytes]) -> bytes:
     if len(argv) > 3:
         raise CommandError(b"ERR syntax error")
     if len(argv) == 2:
-        if client.instance.default_user.nopass:
+        if client.instance.acl.default_user.nopass:
             raise CommandError(
                 b"ERR AUTH <password> called without any password configured for the default user. "
                 b"Are you sure your configuration is correct?"
             )
-        client.instance.authenticate(client, b"default", argv[1])
+        client.instance.login.login(client, b"default", argv[1])
     else:
-        client.instance.authenticate(client, argv[1], argv[2])
+        client.instance.login.login(client, argv[1], argv[2])
     return OK
 
 
@@ -101,7 +101,7 @@ def hello(client: Client, argv: list[bytes]) -> bytes:
         else:
             raise CommandError(b"ERR Syntax error in HELLO option '%b'" % argv[at])
     if credentials is not None:
-        client.instance.authenticate(client, *credentials)
+        client.instance.login.login(client, *credentials)
     if not client.authenticated:
         raise CommandError(
             b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "

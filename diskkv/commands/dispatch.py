@@ -175,7 +175,7 @@ def check_permission(client: Client, entry: Command, argv: list[bytes]) -> None:
     if not client.authenticated and not entry.flags & Flag.NO_AUTH:
         raise CommandError(_NOAUTH)
     if not client.user.unrestricted:
-        client.instance.check_acl(client, entry, argv)
+        client.instance.login.check(client, entry, argv)
 
 
 def check_state(client: Client, entry: Command) -> None:

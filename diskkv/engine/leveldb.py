@@ -17,10 +17,10 @@ from diskkv.errors import ConfigError, CorruptionError, StorageError
 class LevelDBOptions:
     """LevelDB's own knobs; sizes in bytes.
 
-    `write_buffer_size`: the memtable; two of them can be in memory. A larger one means fewer, larger level-0
-    tables, a smaller one stays in the processor's cache (4 MiB: 1.1 us a put, 16 MiB: 1.7, 64 MiB: 2.8). `block_cache_size`: decompressed blocks of tables. `max_file_size`: of one table; times `max_open_files` it
-    should cover the dataset, or every cold read opens a file first. `bloom_bits` per key answer most misses without
-    touching a table.
+    `write_buffer_size`: the memtable; two of them can be in memory. A larger one means fewer, larger level-0 tables, a
+    smaller one stays in the processor's cache (4 MiB: 1.1 us a put, 16 MiB: 1.7, 64 MiB: 2.8). `block_cache_size`:
+    decompressed blocks of tables. `max_file_size`: of one table; times `max_open_files` it should cover the dataset, or
+    every cold read opens a file first. `bloom_bits` per key answer most misses without touching a table.
     """
 
     write_buffer_size: int = 4 << 20
@@ -37,7 +37,9 @@ class LevelDBStore:
 
     persistent = True
 
-    def __init__(self, path: str | os.PathLike[str], options: LevelDBOptions | None = None, create: bool = True) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], options: LevelDBOptions | None = None, create: bool = True
+    ) -> None:
         self.path = Path(path)
         self.options = options or LevelDBOptions()
         self._create = create
@@ -108,9 +110,9 @@ class LevelDBStore:
             raise _storage_error(exc) from exc
 
     def sync(self) -> None:
-        # A synced write would hold LevelDB's writer lock for the whole fsync and stall every turn meanwhile. The records
-        # are in the kernel already (LevelDB flushes each to its log file), so syncing the files is enough, and the
-        # directory, because a log file may be new. A log that disappears meanwhile became a synced table.
+        # A synced write would hold LevelDB's writer lock for the whole fsync and stall every turn meanwhile. The
+        # records are in the kernel already (LevelDB flushes each to its log file), so syncing the files is enough,
+        # and the directory, because a log file may be new. A log that disappears meanwhile became a synced table.
         try:
             for path in self.path.glob("*.log"):
                 _sync_path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from sortedcontainers import SortedDict
 
@@ -37,7 +38,7 @@ class MemoryStore:
     def batch(self, sync: bool = False) -> MemoryBatch:
         return MemoryBatch()
 
-    def write(self, batch: MemoryBatch) -> None:
+    def write(self, batch: Any) -> None:
         rows = self._rows
         for key, value in batch.changes:
             if value is None:

@@ -1,4 +1,4 @@
-"""Work beside the turns: the second-by-second sync, idle clients, compaction of emptied ranges, recovery of a failed store."""
+"""Work beside the turns: the sync of every second, idle clients, compaction of emptied ranges, recovery."""
 
 from __future__ import annotations
 

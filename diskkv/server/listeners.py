@@ -128,9 +128,9 @@ def _refusal(reactor: Reactor, sock: socket.socket) -> bytes | None:
     config = reactor.instance.config
     if len(reactor.connections) >= config.maxclients:
         return b"-ERR max number of clients reached\r\n"
-    if config.protected_mode and not config.requirepass and sock.family != socket.AF_UNIX:
+    if config.protected_mode and reactor.instance.acl.default_user.nopass and sock.family != socket.AF_UNIX:
         host = sock.getpeername()[0]
-        if not (host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")) and reactor.instance.default_user.nopass:
+        if not (host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")):
             return (
                 b"-DENIED diskkv runs in protected mode: without a password it only accepts connections from the "
                 b"loopback interface. Set requirepass, or protected-mode no, to accept others.\r\n"

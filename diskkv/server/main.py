@@ -64,6 +64,8 @@ def serve(config: Config) -> int:
         store = open_store(config)
         try:
             instance = Instance(config, store)
+            instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
+            instance.login.configure()
         except (ConfigError, StorageError):
             store.close()
             raise
@@ -72,7 +74,6 @@ def serve(config: Config) -> int:
             listener.close()
         print(f"diskkv-server: {exc}", file=sys.stderr)
         return 1
-    instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
     reactor = Reactor(instance)
     for listener in listeners:
         reactor.listen(listener)
@@ -109,7 +110,7 @@ def _remove_unix_socket(config: Config) -> None:
 
 async def _main(reactor: Reactor) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_on_signal, reactor)
+        await nursery.start(_stop_on_signal, reactor)
         nursery.start_soon(run_background, reactor)
         reactor.instance.shutdown = lambda: setattr(reactor, "stopping", True)
         await reactor.run()
@@ -117,8 +118,11 @@ async def _main(reactor: Reactor) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _stop_on_signal(reactor: Reactor) -> None:
+async def _stop_on_signal(
+    reactor: Reactor, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for number in signals:
             log.info("%s received, shutting down", signal.Signals(number).name)
             reactor.stopping = True

@@ -1,8 +1,8 @@
 """The turn: take what every ready socket sent, execute it, commit once, reply.
 
 One epoll set holds the listeners and all connections. Under load the loop waits in epoll itself for at most a
-millisecond, which costs a system call; only when nothing comes does it go to sleep through trio, which costs some tens of
-microseconds but lets every other task run. A task per connection would cost that much for every request.
+millisecond, which costs a system call; only when nothing comes does it go to sleep through trio, which costs some tens
+of microseconds but lets every other task run. A task per connection would cost that much for every request.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Reactor:
                 continue
             if connection.unsent or connection.wants_write:
                 self._watch_writes(connection)
-            if (connection.requests and connection.next_request < len(connection.requests) and not connection.is_held) or (connection.backlog and not connection.is_held):
+            if connection.has_runnable_requests:
                 self._unfinished.append(connection)
         active.clear()
         if self._dead:

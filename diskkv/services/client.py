@@ -32,7 +32,7 @@ class Client:
         self.out: list[bytes] = []
         self.fast: Mapping[bytes, Any] = _NO_COMMANDS
         """Commands that need none of dispatch's checks for this client now; see `refresh`."""
-        self.user: Any = instance.default_user
+        self.user: Any = instance.acl.default_user
         self.authenticated = False
         self.name = b""
         self.lib_name = b""

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from collections.abc import Callable
@@ -21,9 +20,10 @@ from diskkv.engine.engine import Engine
 from diskkv.engine.expiry import sweep
 from diskkv.engine.reclaim import Reclaimer
 from diskkv.engine.store import Store
-from diskkv.errors import CommandError, StorageError
+from diskkv.errors import StorageError
 from diskkv.services.blocking import Blocking
 from diskkv.services.client import Client
+from diskkv.services.login import Login
 from diskkv.services.notifications import Notifications
 from diskkv.services.slowlog import SlowLog
 from diskkv.services.stats import Stats
@@ -68,7 +68,8 @@ class Instance:
         self.pause_until_ms = 0
         self.pause_all = False
         self.paused: list[Client] = []
-        self.default_user: Any = DefaultUser(config)
+        self.login = Login(self)
+        self.acl = self.login.acl
         self.blocking = Blocking(self.refresh_observer)
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
@@ -89,7 +90,7 @@ class Instance:
         client = factory(self, self._next_client_id)
         self._next_client_id += 1
         self.clients[client.id] = client
-        client.authenticated = bool(self.default_user.nopass)
+        self.login.reset(client)
         client.refresh()
         return client
 
@@ -101,15 +102,6 @@ class Instance:
         if client.paused:
             self.paused.remove(client)
         self.refresh_fast()
-
-    def authenticate(self, client: Client, name: bytes, password: bytes) -> None:
-        """Log a client in. Raises WRONGPASS."""
-        user = self.default_user if name == b"default" else None
-        if user is None or not user.verify(password):
-            raise CommandError(b"WRONGPASS invalid username-password pair or user is disabled.")
-        client.user = user
-        client.authenticated = True
-        client.refresh()
 
     def reset_client(self, client: Client) -> None:
         """Put a client back into the state of a new connection."""
@@ -123,8 +115,7 @@ class Instance:
         client.no_evict = client.no_touch = False
         client.reply_on = True
         client.skip_replies = 0
-        client.user = self.default_user
-        client.authenticated = bool(self.default_user.nopass)
+        self.login.reset(client)
         client.use_resp(2)
         self.refresh_fast()
 
@@ -148,6 +139,7 @@ class Instance:
     def use_commands(self, commands: dict[str, Any], plain_flag: int, skip_slowlog_flag: int) -> None:
         """Take over the command table; `plain_flag` marks the commands that are safe on the fast path."""
         self._skip_slowlog = skip_slowlog_flag
+        self.acl.use_commands(commands)
         self.commands = commands
         self._plain_commands = {
             name: entry for name, entry in commands.items() if entry.flags & plain_flag and not entry.subcommands
@@ -171,8 +163,13 @@ class Instance:
     def feed_monitors(self, client: Client, argv: list[bytes]) -> None:
         """Show a command to those who run MONITOR."""
 
-    def check_acl(self, client: Client, entry: Any, argv: list[bytes]) -> None:
-        """Raise NOPERM when the client's user may not run this."""
+    def describe_client(self, client: Client) -> bytes:
+        """The client as CLIENT LIST shows it."""
+        return b"id=%d addr=%b name=%b" % (client.id, client.address.encode(), client.name)
+
+    def may_stay_subscribed(self, client: Client) -> bool:
+        """Whether the client's user may see all channels that the client is subscribed to."""
+        return True
 
     def note_slow(self, client: Client, entry: Any, argv: list[bytes], spent_ns: int) -> None:
         """A command took at least slowlog-log-slower-than."""
@@ -271,22 +268,3 @@ class Instance:
             client.paused = False
             self.wake(client)
         self.paused.clear()
-
-
-class DefaultUser:
-    """The user of every connection: may do everything, once it gave the configured password (if there is one)."""
-
-    name = b"default"
-    unrestricted = True
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    @property
-    def nopass(self) -> bool:
-        """Whether no password is needed."""
-        return not self._config.requirepass
-
-    def verify(self, password: bytes) -> bool:
-        """Whether this is the password, in a time that does not tell how much of it is right."""
-        return self.nopass or hmac.compare_digest(password, self._config.requirepass.encode())
