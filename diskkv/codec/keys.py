@@ -8,7 +8,8 @@ concatenation.
     header       = "m" db:u32 key                     value: header record (codec/header.py)
     element      = "d" oid:u64 kind:u8 sub            rows of one big value; `sub` belongs to its data type
     expiry       = "t" at_ms:u64 db:u32 key           value: empty; an entry may be early or stale, never late
-    garbage      = "g" what:u8 id:u64                 value: empty; an object or a database waiting to be reclaimed
+    garbage      = "g" what:u8 id:u64                 value: empty; an object or a database waiting to be reclaimed,
+                                                      or start:i64 stop:i64; items cut off an end of a list
 
 The user's key is always last: no escaping is needed and headers lie in lexical order of their keys.
 
@@ -45,6 +46,8 @@ SYSTEM_NAMED = b"\x00n:"
 
 GARBAGE_OBJECT = 0x6F
 GARBAGE_DATABASE = 0x64
+GARBAGE_LIST_HEAD = 0x68
+GARBAGE_LIST_TAIL = 0x74
 
 # Element kinds, one byte after the object id; grouped by data type.
 KIND_STRING_CHUNK = 0x10
@@ -55,6 +58,7 @@ KIND_SET_MEMBER = 0x40
 KIND_ZSET_MEMBER = 0x50
 KIND_ZSET_SCORE = 0x51
 KIND_ZSET_BLOCK = 0x52
+KIND_ZSET_GROUP = 0x53
 KIND_STREAM_ENTRY = 0x60
 KIND_STREAM_GROUP = 0x61
 KIND_STREAM_CONSUMER = 0x62
@@ -68,6 +72,7 @@ _ELEMENT = Struct(">cQB")
 _EXPIRY = Struct(">cQI")
 _GARBAGE = Struct(">cBQ")
 _COUNTS = Struct(">QQ")
+_INDEX_RANGE = Struct(">qq")
 
 HEADER_PREFIX_SIZE = 5
 ELEMENT_PREFIX_SIZE = 10
@@ -131,3 +136,14 @@ def decode_counts(raw: bytes) -> tuple[int, int]:
     """(keys, expires) of a `SYSTEM_COUNTS` row."""
     keys, expires = _COUNTS.unpack(raw)
     return keys, expires
+
+
+def encode_index_range(start: int, stop: int) -> bytes:
+    """The value of a `GARBAGE_LIST_HEAD` or `GARBAGE_LIST_TAIL` row: indexes with start <= index < stop."""
+    return _INDEX_RANGE.pack(start, stop)
+
+
+def decode_index_range(raw: bytes) -> tuple[int, int]:
+    """(start, stop) of a garbage row of a list."""
+    start, stop = _INDEX_RANGE.unpack(raw)
+    return start, stop

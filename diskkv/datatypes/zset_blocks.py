@@ -1,0 +1,417 @@
+"""The rank index of a big sorted set: how many members lie in which stretch of its order.
+
+The members in order of (score, member) are cut into blocks of at most `BLOCK_MEMBERS`, and the blocks into groups of at
+most `GROUP_BLOCKS`. Both are rows of the object, `sub` being the first position that belongs to the stretch (b"" for
+the very first one; it need not be a member's), the value how many members it has (u32):
+
+    KIND_ZSET_BLOCK     sub = border            members from this border up to the next block's
+    KIND_ZSET_GROUP     sub = border            members from this border up to the next group's; also a block's border
+
+A position is the `sub` of a member's KIND_ZSET_SCORE row (see zset_rows.py). Borders made by a split are the shortest
+ones that part two members.
+
+In memory, `RankIndex` mirrors these rows: the groups always, the blocks of a group once they were needed. So a rank is
+two bisections, two sums over a few hundred numbers and a scan within one block, whatever the size of the set, and the
+index of a set that was not used since the start costs the reading of its groups (one row for every 50,000 to 100,000
+members) and of one group's blocks, not of the whole index.
+
+Why so (measured on a 10 million member set, 2 shared cores): summing the counts of 56,000 blocks takes 1.2 ms and
+reading them 45 ms, a group's sums 10 us and its reading 0.4 ms. A block row and a group row add about 3 us to a ZADD;
+in a set of 100,000 members all writes of a turn share one group row. Blocks of 256 make the scan of ZRANK 30-90 us.
+
+Consistency: the rows are staged with the members' rows, so they commit or vanish together. The mirror follows at once;
+a rollback drops it (`Engine.mirrors`), and the next use reads the rows again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from typing import Any
+
+from diskkv.codec.keys import (
+    KIND_ZSET_BLOCK,
+    KIND_ZSET_GROUP,
+    KIND_ZSET_MEMBER,
+    KIND_ZSET_SCORE,
+    U32,
+    element_prefix,
+    prefix_successor,
+)
+from diskkv.engine.engine import Engine
+from diskkv.errors import CorruptionError
+
+BLOCK_MEMBERS = 256
+GROUP_BLOCKS = 512
+_FEW_MEMBERS = BLOCK_MEMBERS // 8
+_FEW_BLOCKS = GROUP_BLOCKS // 8
+_BLOCK_COST_BYTES = 110
+_GROUP_COST_BLOCKS = 10
+_MIN_BLOCKS_IN_MEMORY = 20_000
+_MOST_AHEAD = 1024
+
+_pack = U32.pack
+
+
+class _Group:
+    """A stretch of blocks. `borders` and `counts` are None while they are not in memory."""
+
+    __slots__ = ("border", "borders", "counts", "total")
+
+    def __init__(self, border: bytes, total: int) -> None:
+        self.border = border
+        self.total = total
+        self.borders: list[bytes] | None = None
+        self.counts: list[int] = []
+
+
+class _Memory:
+    """Which groups have their blocks in memory, oldest first, and how many blocks that makes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._mirrors = engine.mirrors
+        self._loaded: deque[tuple[RankIndex, _Group]] = deque()
+        self._blocks = 0
+        self._limit = max(_MIN_BLOCKS_IN_MEMORY, engine.config.cache_size // 4 // _BLOCK_COST_BYTES)
+
+    def loaded(self, index: RankIndex, group: _Group) -> None:
+        self._loaded.append((index, group))
+        self._blocks += len(group.counts) + _GROUP_COST_BLOCKS
+        while self._blocks > self._limit and len(self._loaded) > 1:
+            old_index, old = self._loaded.popleft()
+            self._blocks -= len(old.counts) + _GROUP_COST_BLOCKS
+            old.borders = None
+            old.counts = []
+            if old_index is not index and all(other.borders is None for other in old_index.groups):
+                self._mirrors.pop(old_index.oid, None)
+
+    def grown(self, blocks: int) -> None:
+        self._blocks += blocks
+
+
+class RankIndex:
+    """The mirror of one set's blocks. `position` arguments are `sub`s of KIND_ZSET_SCORE rows.
+
+    `low` and `high` are positions at the two ends, read ahead for pops: all members up to the last of `low`, and all
+    members from the first of `high` on, in order; empty when not known.
+    """
+
+    __slots__ = (
+        "_block_prefix",
+        "_borders",
+        "_group_prefix",
+        "_journal",
+        "_memory",
+        "groups",
+        "high",
+        "low",
+        "members",
+        "mirrors",
+        "oid",
+        "rows",
+        "scores",
+        "scores_end",
+    )
+
+    def __init__(self, engine: Engine, oid: int, memory: _Memory) -> None:
+        self.oid = oid
+        self.rows = engine.rows
+        self.mirrors = engine.mirrors
+        self._journal = engine.journal
+        self.members = element_prefix(oid, KIND_ZSET_MEMBER)
+        self.scores = element_prefix(oid, KIND_ZSET_SCORE)
+        self.scores_end = element_prefix(oid, KIND_ZSET_BLOCK)
+        self._block_prefix = self.scores_end
+        self._group_prefix = element_prefix(oid, KIND_ZSET_GROUP)
+        self._memory = memory
+        self.groups: list[_Group] = []
+        self._borders: list[bytes] = []
+        """The groups' borders, for bisection."""
+        self.low: list[bytes] = []
+        self.high: list[bytes] = []
+
+    # ---- making and reading
+
+    def create(self, counts: list[tuple[bytes, int]]) -> None:
+        """Stage the rows of a new set: (border, members) of its blocks in order, the first border b""."""
+        put = self.rows.put
+        per_group = GROUP_BLOCKS * 3 // 4
+        for at in range(0, len(counts), per_group):
+            part = counts[at : at + per_group]
+            group = _Group(part[0][0], sum(count for _, count in part))
+            put(self._group_prefix + group.border, _pack(group.total))
+            for border, count in part:
+                put(self._block_prefix + border, _pack(count))
+            group.borders = [border for border, _ in part]
+            group.counts = [count for _, count in part]
+            self.groups.append(group)
+            self._borders.append(group.border)
+            self._memory.loaded(self, group)
+
+    def read(self) -> None:
+        """Take the groups from the rows."""
+        prefix = self._group_prefix
+        size = len(prefix)
+        for row, value in self.rows.scan(prefix, prefix_successor(prefix)):
+            border = row[size:]
+            self.groups.append(_Group(border, U32.unpack(value)[0]))
+            self._borders.append(border)
+        if not self._borders or self._borders[0]:
+            message = f"sorted set object {self.oid} has no first group: {prefix.hex()}"
+            raise CorruptionError(message)
+
+    def _blocks_of(self, at: int) -> tuple[list[bytes], list[int]]:
+        """The borders and counts of one group's blocks, from the rows when they are not in memory."""
+        group = self.groups[at]
+        if group.borders is not None:
+            return group.borders, group.counts
+        prefix = self._block_prefix
+        size = len(prefix)
+        stop = prefix + self._borders[at + 1] if at + 1 < len(self._borders) else self._group_prefix
+        borders: list[bytes] = []
+        counts: list[int] = []
+        for row, value in self.rows.scan(prefix + group.border, stop):
+            borders.append(row[size:])
+            counts.append(U32.unpack(value)[0])
+        if sum(counts) != group.total or not borders or borders[0] != group.border:
+            message = f"blocks of sorted set object {self.oid} do not add up: {(prefix + group.border).hex()}"
+            raise CorruptionError(message)
+        group.borders = borders
+        group.counts = counts
+        self._memory.loaded(self, group)
+        return borders, counts
+
+    # ---- changes
+
+    def insert(self, position: bytes) -> None:
+        """A member was staged at `position`."""
+        rows = self.rows
+        self._journal.append((self.mirrors, self.oid, None))
+        at = bisect_right(self._borders, position) - 1
+        group = self.groups[at]
+        borders = group.borders
+        if borders is None:
+            # The rows of the scan hold what was staged before this member is counted.
+            borders, _ = self._blocks_of(at)
+        counts = group.counts
+        block = bisect_right(borders, position) - 1
+        count = counts[block] + 1
+        counts[block] = count
+        group.total += 1
+        rows.put(self._block_prefix + borders[block], _pack(count))
+        rows.put(self._group_prefix + group.border, _pack(group.total))
+        if count > BLOCK_MEMBERS:
+            self._split_block(at, block, position)
+        low = self.low
+        if low and position < low[-1]:
+            low.insert(bisect_right(low, position), position)
+            if len(low) > _MOST_AHEAD:
+                del low[_MOST_AHEAD // 2 :]
+        high = self.high
+        if high and position > high[0]:
+            high.insert(bisect_right(high, position), position)
+            if len(high) > _MOST_AHEAD:
+                del high[: _MOST_AHEAD // 2]
+
+    def remove(self, position: bytes) -> None:
+        """The member at `position` was deleted."""
+        rows = self.rows
+        self._journal.append((self.mirrors, self.oid, None))
+        at = bisect_right(self._borders, position) - 1
+        group = self.groups[at]
+        borders = group.borders
+        if borders is None:
+            borders, _ = self._blocks_of(at)
+        counts = group.counts
+        block = bisect_right(borders, position) - 1
+        count = counts[block] - 1
+        if count < 0:
+            message = f"a block of sorted set object {self.oid} has less members than it counts"
+            raise CorruptionError(message)
+        counts[block] = count
+        group.total -= 1
+        rows.put(self._block_prefix + borders[block], _pack(count))
+        rows.put(self._group_prefix + group.border, _pack(group.total))
+        if count < _FEW_MEMBERS:
+            self._merge_block(at, block)
+        low = self.low
+        if low and position <= low[-1]:
+            found = bisect_right(low, position) - 1
+            if low[found] == position:
+                del low[found]
+        high = self.high
+        if high and position >= high[0]:
+            found = bisect_right(high, position) - 1
+            if high[found] == position:
+                del high[found]
+
+    def _split_block(self, at: int, block: int, inserted: bytes) -> None:
+        """Halve a block that is too large; when it grew at the end of the set it keeps all but the last member."""
+        group = self.groups[at]
+        borders, counts = self._blocks_of(at)
+        count = counts[block]
+        prefix = self.scores
+        stop = prefix + borders[block + 1] if block + 1 < len(borders) else self._end_of_group(at)
+        found = [row for row, _ in self.rows.scan(prefix + borders[block], stop)]
+        if len(found) != count:
+            message = f"a block of sorted set object {self.oid} counts {count} members and has {len(found)}"
+            raise CorruptionError(message)
+        keep = count - 1 if stop is self.scores_end and found[-1].endswith(inserted) else count // 2
+        size = len(prefix)
+        border = shortest_border(found[keep - 1][size:], found[keep][size:])
+        borders.insert(block + 1, border)
+        counts[block : block + 1] = [keep, count - keep]
+        self._memory.grown(1)
+        put = self.rows.put
+        put(self._block_prefix + borders[block], _pack(keep))
+        put(self._block_prefix + border, _pack(count - keep))
+        if len(borders) > GROUP_BLOCKS:
+            self._split_group(at, group, borders, counts)
+
+    def _end_of_group(self, at: int) -> bytes:
+        return self.scores + self._borders[at + 1] if at + 1 < len(self._borders) else self.scores_end
+
+    def _split_group(self, at: int, group: _Group, borders: list[bytes], counts: list[int]) -> None:
+        keep = len(borders) - 8 if at + 1 == len(self.groups) else len(borders) // 2
+        new = _Group(borders[keep], sum(counts[keep:]))
+        new.borders = borders[keep:]
+        new.counts = counts[keep:]
+        group.total -= new.total
+        del borders[keep:], counts[keep:]
+        self._memory.grown(-len(new.counts))
+        self.groups.insert(at + 1, new)
+        self._borders.insert(at + 1, new.border)
+        self.rows.put(self._group_prefix + group.border, _pack(group.total))
+        self.rows.put(self._group_prefix + new.border, _pack(new.total))
+        self._memory.loaded(self, new)
+
+    def _merge_block(self, at: int, block: int) -> None:
+        """Unite a block of few members with a neighbour when both together are small, always when it is empty."""
+        borders, counts = self._blocks_of(at)
+        if len(borders) == 1:
+            if not counts[0] and len(self.groups) > 1:
+                at = self._merge_group(at)
+                borders, counts = self._blocks_of(at)
+                block = next(index for index, count in enumerate(counts) if not count)
+            else:
+                return
+        left = block if block + 1 < len(borders) else block - 1
+        total = counts[left] + counts[left + 1]
+        if total > BLOCK_MEMBERS // 2 and counts[block]:
+            return
+        self.rows.delete(self._block_prefix + borders[left + 1])
+        self.rows.put(self._block_prefix + borders[left], _pack(total))
+        counts[left] = total
+        del borders[left + 1], counts[left + 1]
+        self._memory.grown(-1)
+        if len(borders) < _FEW_BLOCKS and len(self.groups) > 1:
+            right = at + 1 if at + 1 < len(self.groups) else at
+            if len(self._blocks_of(right - 1)[0]) + len(self._blocks_of(right)[0]) <= GROUP_BLOCKS // 2:
+                self._merge_group(at)
+
+    def _merge_group(self, at: int) -> int:
+        """Unite a group with a neighbour; answers where the united one is."""
+        left = at if at + 1 < len(self.groups) else at - 1
+        first, second = self.groups[left], self.groups[left + 1]
+        borders, counts = self._blocks_of(left)
+        more_borders, more_counts = self._blocks_of(left + 1)
+        borders = borders + more_borders
+        counts = counts + more_counts
+        first.borders, first.counts = borders, counts
+        self._memory.grown(len(more_counts))
+        first.total += second.total
+        del self.groups[left + 1], self._borders[left + 1]
+        self.rows.delete(self._group_prefix + second.border)
+        self.rows.put(self._group_prefix + first.border, _pack(first.total))
+        return left
+
+    # ---- ranks
+
+    def before(self, position: bytes) -> tuple[int, bytes]:
+        """(how many members lie before the block that `position` belongs to, that block's border)."""
+        at = bisect_right(self._borders, position) - 1
+        borders, counts = self._blocks_of(at)
+        block = bisect_right(borders, position) - 1
+        total = sum(counts[:block])
+        for group in self.groups[:at]:
+            total += group.total
+        return total, borders[block]
+
+    def locate(self, rank: int) -> tuple[bytes, bytes, int, int]:
+        """The block that holds the member of this rank (from 0, below the count).
+
+        Answers (its border, the position where it ends or b"" for the end of the set, how many of its members come
+        before the rank, its count).
+        """
+        at = 0
+        for group in self.groups:
+            if rank < group.total:
+                break
+            rank -= group.total
+            at += 1
+        else:
+            message = f"sorted set object {self.oid} has less members than its header says"
+            raise CorruptionError(message)
+        borders, counts = self._blocks_of(at)
+        block = 0
+        for count in counts:
+            if rank < count:
+                break
+            rank -= count
+            block += 1
+        if block + 1 < len(borders):
+            end = borders[block + 1]
+        else:
+            end = self._borders[at + 1] if at + 1 < len(self._borders) else b""
+        return borders[block], end, rank, counts[block]
+
+    def check(self) -> list[tuple[bytes, int]]:
+        """(border, count) of all blocks, after comparing the sums; for tests and checks."""
+        found: list[tuple[bytes, int]] = []
+        for at in range(len(self.groups)):
+            borders, counts = self._blocks_of(at)
+            if sum(counts) != self.groups[at].total or borders[0] != self.groups[at].border:
+                message = f"group {at} of sorted set object {self.oid} does not add up"
+                raise CorruptionError(message)
+            found += zip(borders, counts, strict=True)
+        return found
+
+
+def shortest_border(before: bytes, after: bytes) -> bytes:
+    """The shortest bytes that are greater than `before` and not greater than `after`."""
+    at = 0
+    for left, right in zip(before, after, strict=False):
+        if left != right:
+            break
+        at += 1
+    return after[: at + 1]
+
+
+def index_of(engine: Engine, oid: int) -> RankIndex:
+    """The rank index of an object."""
+    index: RankIndex | None = engine.mirrors.get(oid)
+    return _load(engine, oid) if index is None else index
+
+
+def _memory_of(engine: Engine) -> _Memory:
+    memory: Any = engine.mirrors.get(0)  # object ids begin at 1
+    if memory is None:
+        memory = engine.mirrors[0] = _Memory(engine)
+    assert isinstance(memory, _Memory)
+    return memory
+
+
+def _load(engine: Engine, oid: int) -> RankIndex:
+    index = RankIndex(engine, oid, _memory_of(engine))
+    index.read()
+    engine.mirrors[oid] = index
+    return index
+
+
+def new_index(engine: Engine, oid: int, counts: list[tuple[bytes, int]]) -> RankIndex:
+    """Stage the index of a new object: (border, members) of its blocks in order, the first border b""."""
+    index = RankIndex(engine, oid, _memory_of(engine))
+    index.create(counts)
+    engine.journal.append((engine.mirrors, oid, None))
+    engine.mirrors[oid] = index
+    return index

@@ -1,0 +1,348 @@
+"""Big sorted sets: one row by member, one row by score for every member, and the rank index.
+
+    KIND_ZSET_MEMBER    sub = xxh32(member) member              value = score, IEEE 754 big-endian
+    KIND_ZSET_SCORE     sub = ordered score (8 bytes) member    value = empty
+    KIND_ZSET_BLOCK, KIND_ZSET_GROUP                            see zset_blocks.py
+
+The `sub` of a score row is the member's position: positions ascend as Redis orders members. The order knows no
+negative zero, so a set that ever held a score of -0.0 is marked, and only in such a set the member row is asked for the
+sign of a zero.
+
+Header.ext is None, or [has negative zeros (0 or 1), low, high]: no member lies before position `low`, none at or behind
+`high`; b"" for not known. Pops and the removal of the lowest or highest members keep them, so that a queue which lost
+a million members does not walk over their tombstones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from struct import Struct
+
+from xxhash import xxh32_digest
+
+from diskkv.codec.header import ZSET, Header
+from diskkv.codec.keys import KIND_ZSET_MEMBER, KIND_ZSET_SCORE, element_prefix, prefix_successor
+from diskkv.codec.numbers import decode_double, encode_double
+from diskkv.datatypes.zset_blocks import BLOCK_MEMBERS, RankIndex, index_of, new_index, shortest_border
+from diskkv.engine.engine import Engine
+from diskkv.errors import CorruptionError
+
+Entry = tuple[bytes, float]
+"""(member, score)."""
+
+_DOUBLE = Struct(">d")
+_pack_double = _DOUBLE.pack
+_ZERO = encode_double(0.0)
+_MEMBER_AT = 18
+"""Where the member begins in a score row: behind the element prefix (10 bytes) and the score."""
+_SCORE_AT = 10
+_AHEAD = 128
+_HINT_BYTES = 64
+_FILLED_BLOCK = BLOCK_MEMBERS * 3 // 4
+
+
+def _is_negative_zero(score: float) -> bool:
+    return score == 0.0 and _pack_double(score)[0] == 0x80
+
+
+def position_of(member: bytes, score: float) -> bytes:
+    """Where a member with this score stands in the order."""
+    return encode_double(score) + member
+
+
+# ---- building
+
+
+def build(engine: Engine, entries: Sequence[Entry], expire_ms: int) -> Header:
+    """Stage the rows of a new set; `entries` ascend by (score, member) and are not empty."""
+    oid = engine.new_oid()
+    index = new_index(engine, oid, _block_counts(entries))
+    put = engine.rows.put
+    members, scores = index.members, index.scores
+    negative_zeros = 0
+    for member, score in entries:
+        put(members + xxh32_digest(member) + member, _pack_double(score))
+        put(scores + encode_double(score) + member, b"")
+        if score == 0.0 and _is_negative_zero(score):
+            negative_zeros = 1
+    return Header(ZSET, None, expire_ms, oid, len(entries), [1, b"", b""] if negative_zeros else None)
+
+
+def _block_counts(entries: Sequence[Entry]) -> list[tuple[bytes, int]]:
+    counts: list[tuple[bytes, int]] = []
+    border = b""
+    for at in range(0, len(entries), _FILLED_BLOCK):
+        if at:
+            (before, low), (after, high) = entries[at - 1 : at + 1]
+            border = shortest_border(position_of(before, low), position_of(after, high))
+        counts.append((border, min(_FILLED_BLOCK, len(entries) - at)))
+    return counts
+
+
+# ---- one member
+
+
+def score_of(engine: Engine, header: Header, member: bytes) -> float | None:
+    """The score of a member, None when it is not in the set."""
+    raw = engine.rows.get(element_prefix(header.oid, KIND_ZSET_MEMBER) + xxh32_digest(member) + member)
+    if raw is None:
+        return None
+    score: float = _DOUBLE.unpack(raw)[0]
+    return score
+
+
+def insert(engine: Engine, header: Header, member: bytes, score: float) -> Header:
+    """Add a member that is not in the set; answers the new header."""
+    index = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
+    position = encode_double(score) + member
+    put = engine.rows.put
+    put(index.members + xxh32_digest(member) + member, _pack_double(score))
+    put(index.scores + position, b"")
+    index.insert(position)
+    ext = header.ext
+    if ext is not None or score == 0.0:
+        ext = _ext_with(ext, position, score)
+    return Header(ZSET, None, header.expire_ms, header.oid, header.count + 1, ext)
+
+
+def move(engine: Engine, header: Header, member: bytes, old: float, new: float) -> Header:
+    """Give a member another score; answers the header, the same one when nothing in it changes."""
+    index = index_of(engine, header.oid)
+    before, after = position_of(member, old), position_of(member, new)
+    rows = engine.rows
+    rows.put(index.members + xxh32_digest(member) + member, _pack_double(new))
+    # The index splits a block by its rows, so rows and counts change together.
+    rows.delete(index.scores + before)
+    index.remove(before)
+    rows.put(index.scores + after, b"")
+    index.insert(after)
+    ext = header.ext
+    if ext is not None or new == 0.0:
+        ext = _ext_with(ext, after, new)
+        if ext != header.ext:
+            return Header(ZSET, None, header.expire_ms, header.oid, header.count, ext)
+    return header
+
+
+def _ext_with(ext: list[object] | None, position: bytes, score: float) -> list[object] | None:
+    """Header.ext of a set that gets a member at `position`."""
+    negative = score == 0.0 and _is_negative_zero(score)
+    if ext is None:
+        return [1, b"", b""] if negative else None
+    negatives, low, high = ext
+    if low and position < low:  # type: ignore[operator]
+        low = position[:_HINT_BYTES]
+    if high and position >= high:  # type: ignore[operator]
+        high = b""
+    return [1 if negative else negatives, low, high]
+
+
+def delete(engine: Engine, header: Header, positions: Sequence[bytes]) -> Header:
+    """Remove the members at these positions, which ascend; answers the new header (the count may be 0)."""
+    index = index_of(engine, header.oid)
+    discard = engine.rows.delete
+    members, scores = index.members, index.scores
+    remove = index.remove
+    for position in positions:
+        member = position[8:]
+        discard(members + xxh32_digest(member) + member)
+        discard(scores + position)
+        remove(position)
+    return Header(ZSET, None, header.expire_ms, header.oid, header.count - len(positions), header.ext)
+
+
+# ---- the two ends
+
+
+def pop(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list[Entry], Header]:
+    """Remove `count` (below the number of members) from one end: (outermost first, the new header)."""
+    index: RankIndex = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
+    discard = engine.rows.delete
+    negatives, low, high = header.ext or (0, b"", b"")
+    entries: list[Entry] = []
+    position = b""
+    for _ in range(count):
+        if highest:
+            ahead = index.high
+            if not ahead:
+                ahead = index.high = _read_high(engine, index, position or high)
+            position = ahead[-1]
+        else:
+            ahead = index.low
+            if not ahead:
+                ahead = index.low = _read_low(engine, index, position or low)
+            position = ahead[0]
+        member = position[8:]
+        entries.append((member, _exact(engine, index, position, negatives)))
+        discard(index.members + xxh32_digest(member) + member)
+        discard(index.scores + position)
+        index.remove(position)
+    if highest:
+        high = position if len(position) <= _HINT_BYTES else prefix_successor(position[:_HINT_BYTES])
+    else:
+        low = position[:_HINT_BYTES]
+    ext = [negatives, low, high]
+    return entries, Header(ZSET, None, header.expire_ms, header.oid, header.count - count, ext)
+
+
+def _exact(engine: Engine, index: RankIndex, position: bytes, negatives: int) -> float:
+    """The score at a position; `negatives` says whether a zero may be a negative one."""
+    if negatives and position.startswith(_ZERO):
+        member = position[8:]
+        return _stored_score(engine, index.members + xxh32_digest(member) + member)
+    return decode_double(position[:8])
+
+
+def _stored_score(engine: Engine, row: bytes) -> float:
+    raw = engine.rows.get(row)
+    if raw is None:
+        message = f"a member of a sorted set has a score row and no member row {row.hex()}"
+        raise CorruptionError(message)
+    score: float = _DOUBLE.unpack(raw)[0]
+    return score
+
+
+def _read_low(engine: Engine, index: RankIndex, low: bytes) -> list[bytes]:
+    rows = engine.rows.scan(index.scores + low, index.scores_end)
+    return _checked([row[_SCORE_AT:] for row, _ in islice(rows, _AHEAD)], index)
+
+
+def _read_high(engine: Engine, index: RankIndex, high: bytes) -> list[bytes]:
+    rows = engine.rows.scan(index.scores, index.scores + high if high else index.scores_end, True)
+    found = [row[_SCORE_AT:] for row, _ in islice(rows, _AHEAD)]
+    found.reverse()
+    return _checked(found, index)
+
+
+def _checked(found: list[bytes], index: RankIndex) -> list[bytes]:
+    if not found:
+        message = f"sorted set object {index.oid} has less score rows than its header says"
+        raise CorruptionError(message)
+    return found
+
+
+def trimmed(header: Header, positions: Sequence[bytes], at_start: bool, at_end: bool) -> Header:
+    """The header after these members (ascending) were deleted; they were the lowest, or the highest, of all."""
+    if not positions or not (at_start or at_end):
+        return header
+    negatives, low, high = header.ext or (0, b"", b"")
+    if at_start:
+        low = positions[-1][:_HINT_BYTES]
+    if at_end:
+        first = positions[0]
+        high = first if len(first) <= _HINT_BYTES else prefix_successor(first[:_HINT_BYTES])
+    return Header(ZSET, None, header.expire_ms, header.oid, header.count, [negatives, low, high])
+
+
+# ---- ranks
+
+
+def rank_of(engine: Engine, header: Header, position: bytes) -> int:
+    """How many members lie before a position, whether a member stands there or not."""
+    index = index_of(engine, header.oid)
+    rank, border = index.before(position)
+    for _ in engine.rows.scan(index.scores + border, index.scores + position):
+        rank += 1
+    return rank
+
+
+def first_score(engine: Engine, header: Header, highest: bool = False) -> float:
+    """The lowest (or highest) score."""
+    return next(entries(engine, header, slice_of(engine, header, 0, 1, highest)))[1]
+
+
+class Slice:
+    """Members in order: `skip` of the rows in [start, stop) are left out, `count` (None: all) are taken."""
+
+    __slots__ = ("count", "reverse", "skip", "start", "stop")
+
+    def __init__(self, start: bytes, stop: bytes, reverse: bool, skip: int, count: int | None) -> None:
+        self.start = start
+        self.stop = stop
+        self.reverse = reverse
+        self.skip = skip
+        self.count = count
+
+
+def slice_of(engine: Engine, header: Header, rank: int, count: int, reverse: bool = False) -> Slice:
+    """`count` members from `rank` on (counted from the highest member when `reverse`); rank + count <= members."""
+    index = index_of(engine, header.oid)
+    _, low, high = header.ext or (0, b"", b"")
+    if reverse:
+        if not rank:
+            return Slice(low, high, True, 0, count)
+        border, end, skip, members = index.locate(header.count - 1 - rank)
+        stop = end or high
+        return Slice(low, stop, True, members - 1 - skip, count)
+    if not rank:
+        return Slice(low, high, False, 0, count)
+    border, _, skip, _ = index.locate(rank)
+    return Slice(max(border, low), high, False, skip, count)
+
+
+def span_of(header: Header, start: bytes, stop: bytes, reverse: bool) -> Slice:
+    """All members at positions start <= position < stop (b"": no end)."""
+    _, low, high = header.ext or (0, b"", b"")
+    if high and (not stop or high < stop):
+        stop = high
+    return Slice(max(start, low), stop, reverse, 0, None)
+
+
+def score_rows(engine: Engine, header: Header, part: Slice) -> Iterator[bytes]:
+    """The keys of the score rows of a slice, lazily."""
+    scores = element_prefix(header.oid, KIND_ZSET_SCORE)
+    stop = scores + part.stop if part.stop else prefix_successor(scores)
+    start = scores + part.start
+    if start >= stop or part.count == 0:
+        return iter(())
+    found = engine.rows.scan(start, stop, part.reverse)
+    keys = (row for row, _ in found)
+    if part.skip or part.count is not None:
+        return islice(keys, part.skip, None if part.count is None else part.skip + part.count)
+    return keys
+
+
+def members(engine: Engine, header: Header, part: Slice) -> Iterator[bytes]:
+    """The members of a slice, lazily."""
+    return (row[_MEMBER_AT:] for row in score_rows(engine, header, part))
+
+
+def positions(engine: Engine, header: Header, part: Slice) -> Iterator[bytes]:
+    """The positions of a slice, lazily."""
+    return (row[_SCORE_AT:] for row in score_rows(engine, header, part))
+
+
+def entries(engine: Engine, header: Header, part: Slice) -> Iterator[Entry]:
+    """(member, score) of a slice, lazily."""
+    negatives = bool(header.ext and header.ext[0])
+    decode = decode_double
+    if not negatives:
+        return ((row[_MEMBER_AT:], decode(row[_SCORE_AT:_MEMBER_AT])) for row in score_rows(engine, header, part))
+    index = index_of(engine, header.oid)
+    found = positions(engine, header, part)
+    return ((position[8:], _exact(engine, index, position, 1)) for position in found)
+
+
+# ---- by member
+
+
+def scan(engine: Engine, header: Header, start: int, count: int) -> tuple[int, list[Entry]]:
+    """About `count` members from hash `start` on: (hash to go on from, 0 at the end; the members).
+
+    Members of equal hash always come together.
+    """
+    prefix = element_prefix(header.oid, KIND_ZSET_MEMBER)
+    found: list[Entry] = []
+    if start >= 1 << 32:
+        return 0, found
+    size = len(prefix)
+    last = b""
+    unpack = _DOUBLE.unpack
+    for row, value in engine.rows.scan(prefix + start.to_bytes(4, "big"), prefix_successor(prefix)):
+        hashed = row[size : size + 4]
+        if len(found) >= count and hashed != last:
+            return int.from_bytes(hashed, "big"), found
+        last = hashed
+        found.append((row[size + 4 :], unpack(value)[0]))
+    return 0, found
