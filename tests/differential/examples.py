@@ -14,8 +14,10 @@ are commands in redis-cli's quoting, run on connection 1, or with a prefix:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tests.differential.groups import GROUPS, declared
 from tests.harness import servers
 from tests.harness.compare import explain, same_reply, show
 from tests.harness.wire import Reply, Simple, Wire
@@ -23,6 +25,9 @@ from tests.harness.wire import Reply, Simple, Wire
 _PREFIX = re.compile(r"^([1-9])([>~<!])\s*")
 _REPEAT = re.compile(rb"\{(.)\*(\d+)\}")
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
+
+
+_GROUP_OF = {name.encode(): group for group, entry in GROUPS.items() for name in entry.commands.split()}
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def split_words(line: str) -> tuple[bytes, ...]:
 
 
 def parse_examples(text: str) -> list[Example]:
-    """The examples of a table; names must be unique."""
+    """The examples of a table that need no group of commands but the declared ones; names must be unique."""
     examples = []
     for block in re.split(r"\n\s*\n", text.strip()):
         title, *lines = [line.strip() for line in block.strip().splitlines()]
@@ -71,7 +76,12 @@ def parse_examples(text: str) -> list[Example]:
         examples.append(Example(title[2:], tuple(steps)))
     names = [example.name for example in examples]
     assert len(set(names)) == len(names), f"a name is used twice: {sorted(names)}"
-    return examples
+    return [example for example in examples if not needs(step.argv for step in example.steps) - declared()]
+
+
+def needs(commands: Iterable[Sequence[bytes]]) -> set[str]:
+    """The groups that these commands belong to."""
+    return {_GROUP_OF[argv[0].upper()] for argv in commands if argv and argv[0].upper() in _GROUP_OF}
 
 
 class _Side:

@@ -53,6 +53,8 @@ SET other v NX GET
 GET other
 SET nobody v XX GET
 EXISTS nobody
+
+# set of other types
 HSET h f v
 SET h v GET
 TYPE h
@@ -80,7 +82,7 @@ DBSIZE
 SET fresh v KEEPTTL
 TTL fresh
 
-# get family arity and types
+# get family arity
 GET
 GET a b
 GETDEL
@@ -88,6 +90,10 @@ GETEX
 GETSET a
 STRLEN
 STRLEN a b
+GETEX missing EX 10
+EXISTS missing
+
+# string commands on other types
 HSET h f v
 GET h
 GETDEL h
@@ -109,8 +115,11 @@ SETNX h v
 MSETNX h v other w
 EXISTS other
 LCS h h
-GETEX missing EX 10
-EXISTS missing
+SET a v
+LCS a h
+LCS h a LEN IDX
+MSET h 1
+TYPE h
 
 # getex options
 SET k v
@@ -434,9 +443,6 @@ GET e
 SETEX t 1000 v
 MSET t w
 TTL t
-HSET h f v
-MSET h 1
-TYPE h
 GETSET missing v
 GETSET missing w
 SETNX missing x
@@ -467,9 +473,6 @@ LCS a
 SET n 123
 SET m 1203
 LCS n m
-HSET h f v
-LCS a h
-LCS h a LEN IDX
 
 # odd keys
 SET "" empty

@@ -37,8 +37,9 @@ def machine_settings(examples: int = 12, steps: int = 40) -> settings:
 
 def supports(wire: Wire, name: str) -> bool:
     """Whether the server knows a command."""
-    (info,) = wire.call("COMMAND", "INFO", name)
-    return not is_nil(info)
+    reply = wire.call("COMMAND", "INFO", name)
+    assert isinstance(reply, list), f"COMMAND INFO is needed to tell which commands there are: {reply!r}"
+    return not is_nil(reply[0])
 
 
 class Pair:
