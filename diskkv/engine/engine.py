@@ -1,8 +1,8 @@
 """The engine: databases over one store, and the turn that changes them atomically.
 
 A turn is everything between `begin` and `commit`. Commands stage changes in overlays (Database.staged, Rows.staged);
-each change leaves a journal entry, so that a failed command is undone by `rollback` to the mark taken before it. `commit`
-writes all overlays as one batch and only then lets the cache see them.
+each change leaves a journal entry, so that a failed command is undone by `rollback` to the mark taken before it.
+`commit` writes all overlays as one batch and only then lets the cache see them.
 """
 
 from __future__ import annotations

@@ -90,35 +90,35 @@ class Connection(Client):
         """Whether requests have to wait for something else than their turn."""
         return self.blocked is not None or self.paused or self.unsent_bytes > _STALL_BYTES
 
-    def proceed(self) -> bool:
-        """Execute requests; True when some are left that could run in another turn."""
-        commands = _TURN_COMMANDS
-        while not self.closing:
-            if self.is_held:
-                return False
+    @property
+    def has_runnable_requests(self) -> bool:
+        """Whether requests are left that could run in another turn."""
+        return (self.next_request < len(self.requests) or bool(self.backlog)) and not self.is_held and not self.closing
+
+    def proceed(self) -> None:
+        """Execute requests, as many as fit in one turn."""
+        left = _TURN_COMMANDS
+        while not self.closing and not self.is_held:
             requests = self.requests
             at = self.next_request
             if at < len(requests):
-                stop = min(len(requests), at + commands)
-                self.next_request = execute_batch(self, requests, at, stop)
-                commands -= self.next_request - at
-                if self.next_request < len(requests):
-                    return not self.is_held
-                continue
-            if self.parser.error is not None:
+                self.next_request = execute_batch(self, requests, at, min(len(requests), at + left))
+                left -= self.next_request - at
+                if self.next_request < len(self.requests):
+                    return
+            elif self.parser.error is not None:
                 self._refuse(str(self.parser.error))
-                return False
-            if not self.backlog:
+            elif not self.backlog:
                 self.requests = []
                 self.next_request = 0
-                return False
-            if commands <= 0:
-                return True
-            data = self.backlog.popleft()
-            self.backlog_bytes -= len(data)
-            self.requests = self.parser.feed(data)
-            self.next_request = 0
-        return False
+                return
+            elif left <= 0:
+                return
+            else:
+                data = self.backlog.popleft()
+                self.backlog_bytes -= len(data)
+                self.requests = self.parser.feed(data)
+                self.next_request = 0
 
     def _refuse(self, message: str) -> None:
         self.out.append(f"-ERR Protocol error: {message}\r\n".encode("latin-1"))
