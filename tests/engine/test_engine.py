@@ -60,8 +60,8 @@ def data_of(value: Value | None) -> bytes | None:
 
 
 def visible(engine: Engine, index: int) -> dict[bytes, bytes]:
-    return {key: data_of(value) or b"" for key, value in engine.database(index).scan(b"") if engine.database(index).get(key)
-            is not None}  # fmt: skip
+    database = engine.database(index)
+    return {key: data_of(value) or b"" for key, value in database.scan(b"") if database.get(key) is not None}
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 600, 1 << 20])
@@ -224,8 +224,7 @@ def test_reclaim_removes_every_row(flush: bool) -> None:
         engine.commit()
         slices += 1
     assert slices > 10
-    left = [row for row in store.scan_keys(b"\x01", b"\xff")]
-    assert left == []
+    assert list(store.scan_keys(b"\x01", b"\xff")) == []
     assert database.keys == 0
 
 
