@@ -260,4 +260,4 @@ def _decode(record: bytes) -> Header:
     if packed.__class__ is not list:
         raise TypeError(packed)
     value, ext = _UNPACK[type_number](packed)
-    return Header(type_number, value, expire_ms, ext=ext)
+    return Header(type_number, value, expire_ms, ext=ext, raw=raw)
