@@ -139,13 +139,14 @@ def scan(client: Client, argv: list[bytes]) -> bytes:
 )
 def keys(client: Client, argv: list[bytes]) -> bytes:
     """List all keys that match a pattern."""
-    matches = compile_glob(argv[1])
+    # The glob * does not match the empty key, but as the whole pattern it means all keys.
+    matches = None if argv[1] == b"*" else compile_glob(argv[1])
     start, stop = _range_of(argv[1])
     limit_bytes = client.instance.config.proto_max_bulk_len
     found: list[bytes] = []
     size_bytes = 0
     for key, value in live_keys(client.db, start, stop):
-        if value is not None and matches(key):
+        if value is not None and (matches is None or matches(key)):
             found.append(key)
             size_bytes += len(key) + 64
             if size_bytes > limit_bytes:
