@@ -24,6 +24,7 @@ from xxhash import xxh32_digest
 from diskkv.codec.header import ZSET, Header
 from diskkv.codec.keys import KIND_ZSET_MEMBER, KIND_ZSET_SCORE, element_prefix, prefix_successor
 from diskkv.codec.numbers import decode_double, encode_double
+from diskkv.datatypes.members import page
 from diskkv.datatypes.zset_blocks import BLOCK_MEMBERS, RankIndex, index_of, new_index, shortest_border
 from diskkv.engine.engine import Engine
 from diskkv.errors import CorruptionError
@@ -332,17 +333,6 @@ def scan(engine: Engine, header: Header, start: int, count: int) -> tuple[int, l
 
     Members of equal hash always come together.
     """
-    prefix = element_prefix(header.oid, KIND_ZSET_MEMBER)
-    found: list[Entry] = []
-    if start >= 1 << 32:
-        return 0, found
-    size = len(prefix)
-    last = b""
+    cursor, found = page(engine.rows, header.oid, KIND_ZSET_MEMBER, start, count)
     unpack = _DOUBLE.unpack
-    for row, value in engine.rows.scan(prefix + start.to_bytes(4, "big"), prefix_successor(prefix)):
-        hashed = row[size : size + 4]
-        if len(found) >= count and hashed != last:
-            return int.from_bytes(hashed, "big"), found
-        last = hashed
-        found.append((row[size + 4 :], unpack(value)[0]))
-    return 0, found
+    return cursor, [(member, unpack(value)[0]) for member, value in found]

@@ -85,9 +85,7 @@ SCORES = st.one_of(
     st.integers(-4, 4).map(float), st.sampled_from([-0.0, inf, -inf, 1.5, 1e300, -1e-300, 5e-324, 2.0**53])
 )
 BORDERS = st.tuples(SCORES, st.booleans())
-LEX = st.one_of(
-    st.just(LexBorder(-1)), st.just(LexBorder(1)), st.builds(LexBorder, st.just(0), MEMBERS, st.booleans())
-)
+LEX = st.one_of(st.just(LexBorder(-1)), st.just(LexBorder(1)), st.builds(LexBorder, st.just(0), MEMBERS, st.booleans()))
 RANKS = st.integers(-70, 70)
 
 
