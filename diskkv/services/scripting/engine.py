@@ -18,7 +18,7 @@ from typing import Any
 
 from diskkv.errors import CommandError
 from diskkv.services.scripting.convert import format_argument
-from diskkv.services.scripting.sandbox import OutOfScriptMemoryError, Sandbox
+from diskkv.services.scripting.sandbox import LuaError, OutOfScriptMemoryError, Sandbox
 from diskkv.services.scripting.shebang import FLAG_NAMES, ScriptFlag, parse_script
 
 Execute = Callable[[list[bytes], int], bytes]
@@ -100,8 +100,8 @@ class ScriptEngine:
     `execute` runs a command and returns its encoded reply for the RESP version given (2 or 3). `acl_check(argv)` tells
     whether the caller may run a command, and raises CommandError for a bad command. `log(level, message)` takes
     redis.log output, level 0 (debug) to 3 (warning). `on_tick` is called about every millisecond once a run has
-    lasted `busy_threshold_ms`, and between the commands of such a run: there the server serves SCRIPT KILL and PING; it must
-    not run scripts. 0 means from the first tick.
+    lasted `busy_threshold_ms` (0: from the first tick), and between the commands of such a run: there the server serves
+    SCRIPT KILL and PING; it must not run scripts.
     """
 
     def __init__(
@@ -276,6 +276,8 @@ class ScriptEngine:
                 return b"-%b\r\n" % _OUT_OF_MEMORY
             enter = sandbox.run_function if running.is_function else sandbox.run_script
             reply: bytes = enter(function, running.name, resp, len(keys), *keys, *args)
+        except LuaError as error:
+            reply = b"-%b script: %b\r\n" % (self._stopped_outside(error), running.name)
         finally:
             self.running = None
             if self._abort is not None or self._fatal is not None:
@@ -298,6 +300,14 @@ class ScriptEngine:
         enter = sandbox.run_function_pending if running.is_function else sandbox.run_script_pending
         reply: bytes = enter(function, running.name, resp)
         return reply
+
+    def _stopped_outside(self, error: Exception) -> bytes:
+        """The reason when a run ends after the script's own code, while its reply is made; re-raises a real failure."""
+        if self._abort is None and self._fatal is None:
+            if not isinstance(error, MemoryError):
+                raise error
+            self._abort = _OUT_OF_MEMORY
+        return self._abort_reason()
 
     def _after_abort(self) -> None:
         fatal = self._fatal
@@ -325,6 +335,8 @@ class ScriptEngine:
         self._load_deadline_s = time.monotonic() + timeout_ms / 1000 if timeout_ms else None
         try:
             loaded = self.sandbox.load_library(function)
+        except LuaError as error:
+            raise CommandError(b"ERR Error registering functions: " + self._stopped_outside(error)) from None
         finally:
             self._registrar = self._load_deadline_s = None
             if self._abort is not None or self._fatal is not None:

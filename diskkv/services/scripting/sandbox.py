@@ -33,6 +33,10 @@ _INTERNAL_CHUNK = "diskkv"
 _SLACK_BYTES = 256 * 1024
 
 
+LuaError = lua.LuaError
+"""What a call into the sandbox raises when a run was stopped, or memory ran out, outside the script's own code."""
+
+
 class OutOfScriptMemoryError(Exception):
     """The values to be pushed do not fit under the memory limit."""
 
@@ -115,7 +119,11 @@ class Sandbox:
         Returns (function, b"") or (None, the parser's message). Raises OutOfScriptMemoryError.
         """
         self.make_room(3 * len(source))
-        compiled = (self._compile_library if library else self._compile_script)(source, chunk_name)
+        try:
+            compiled = (self._compile_library if library else self._compile_script)(source, chunk_name)
+        except lua.LuaMemoryError:
+            self.restore_limit()
+            raise OutOfScriptMemoryError from None
         if isinstance(compiled, tuple):
             return None, compiled[1]
         return compiled, b""
@@ -161,7 +169,7 @@ _LOADER = b"""function(host, chunk_name, sandbox_source, random_source, bit_sour
   local base_math, base_pairs = math, pairs
   local sandbox = load(sandbox_source, host)
   local lib = sandbox.lib
-  local random = load(random_source, host)
+  local random = load(random_source, host, lib)
   local math_lib = {}
   for name, f in base_pairs(base_math) do math_lib[name] = f end
   math_lib.random, math_lib.randomseed = random.random, random.randomseed

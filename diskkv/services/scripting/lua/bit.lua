@@ -1,6 +1,7 @@
 -- The bit library: 32-bit operations with the semantics of BitOp 1.0.2, on plain Lua numbers.
-local host = ...
-local error, type, tonumber, select, tostring = error, type, tonumber, select, tostring
+local _, lib = ...
+local bad_argument, typename = lib.bad_argument, lib.typename
+local type, tonumber, select = type, tonumber, select
 local frexp, floor, format, upper, sub = math.frexp, math.floor, string.format, string.upper, string.sub
 
 local BIAS = 6755399441055744 -- 2^52 + 2^51: adding it leaves the low 32 bits of an integer in the mantissa's low bits
@@ -16,11 +17,10 @@ local function unsigned(x)
   return (mantissa * TWO53) % TWO32
 end
 
-local function argument(count, position, value, name)
+local function argument(count, position, value)
   local number = tonumber(value)
   if number == nil or (type(value) ~= "number" and type(value) ~= "string") then
-    local got = count < position and "no value" or type(value)
-    error("bad argument #" .. position .. " to '" .. name .. "' (number expected, got " .. got .. ")", 3)
+    bad_argument(2, position, "number expected, got " .. typename(count, position, value))
   end
   return unsigned(number)
 end
@@ -64,28 +64,28 @@ local bit = {}
 
 function bit.tobit(...)
   local x = ...
-  return signed(argument(select("#", ...), 1, x, "tobit"))
+  return signed(argument(select("#", ...), 1, x))
 end
 
 function bit.bnot(...)
   local x = ...
-  return signed(TWO32 - 1 - argument(select("#", ...), 1, x, "bnot"))
+  return signed(TWO32 - 1 - argument(select("#", ...), 1, x))
 end
 
 function bit.band(...)
   local count = select("#", ...)
   local x, y = ...
-  local result = argument(count, 1, x, "band")
-  if count == 2 then return signed(and32(result, argument(2, 2, y, "band"))) end
-  for i = 2, count do result = and32(result, argument(count, i, (select(i, ...)), "band")) end
+  local result = argument(count, 1, x)
+  if count == 2 then return signed(and32(result, argument(2, 2, y))) end
+  for i = 2, count do result = and32(result, argument(count, i, (select(i, ...)))) end
   return signed(result)
 end
 
 function bit.bor(...)
   local count = select("#", ...)
-  local result = argument(count, 1, (...), "bor")
+  local result = argument(count, 1, (...))
   for i = 2, count do
-    local other = argument(count, i, (select(i, ...)), "bor")
+    local other = argument(count, i, (select(i, ...)))
     result = result + other - and32(result, other)
   end
   return signed(result)
@@ -93,9 +93,9 @@ end
 
 function bit.bxor(...)
   local count = select("#", ...)
-  local result = argument(count, 1, (...), "bxor")
+  local result = argument(count, 1, (...))
   for i = 2, count do
-    local other = argument(count, i, (select(i, ...)), "bxor")
+    local other = argument(count, i, (select(i, ...)))
     result = result + other - 2 * and32(result, other)
   end
   return signed(result)
@@ -108,7 +108,7 @@ local function define_shift(name, operation)
   bit[name] = function(...)
     local count = select("#", ...)
     local x, n = ...
-    return signed(operation(argument(count, 1, x, name), argument(count, 2, n, name) % 32))
+    return signed(operation(argument(count, 1, x), argument(count, 2, n) % 32))
   end
 end
 
@@ -126,7 +126,7 @@ define_shift("ror", function(x, n)
 end)
 
 function bit.bswap(...)
-  local x = argument(select("#", ...), 1, (...), "bswap")
+  local x = argument(select("#", ...), 1, (...))
   local b0 = x % 256
   x = (x - b0) / 256
   local b1 = x % 256
@@ -138,8 +138,8 @@ end
 function bit.tohex(...)
   local count = select("#", ...)
   local x, n = ...
-  x = argument(count, 1, x, "tohex")
-  n = count < 2 and 8 or signed(argument(count, 2, n, "tohex"))
+  x = argument(count, 1, x)
+  n = count < 2 and 8 or signed(argument(count, 2, n))
   local digits = format("%08x", x)
   if n < 0 then
     n = -n

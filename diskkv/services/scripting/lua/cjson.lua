@@ -1,6 +1,6 @@
 -- The cjson library: lua-cjson 2.1.0 as Redis ships it (same defaults, limits and error texts).
 local host, lib = ...
-local NULL, typename = lib.NULL, lib.typename
+local NULL, bad_argument = lib.NULL, lib.bad_argument
 local error, type, tonumber, tostring, select, next, pairs = error, type, tonumber, tostring, select, next, pairs
 local rawget = rawget
 local byte, sub, find, format, gsub, char = string.byte, string.sub, string.find, string.format, string.gsub, string.char
@@ -16,10 +16,6 @@ ESCAPES["\127"] = "\\u007f"
 local NEEDS_ESCAPE = '[%z\1-\31"\\/\127]'
 
 local UNESCAPES = { ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
-
-local function bad_argument(position, name, text, level)
-  error("bad argument #" .. position .. " to '" .. name .. "' (" .. text .. ")", (level or 2) + 1)
-end
 
 local function new()
   local cjson = { null = NULL, _NAME = "cjson", _VERSION = "2.1.0", new = new }
@@ -40,7 +36,7 @@ local function new()
   local function array_length(t)
     local max, items = 0, 0
     for key in next, t do
-      if type(key) ~= "number" or key < 1 or key ~= floor(key) then return nil end
+      if type(key) ~= "number" or key < 1 or key > 2147483647 or key ~= floor(key) then return nil end
       if key > max then max = key end
       items = items + 1
     end
@@ -150,7 +146,7 @@ local function new()
   end
 
   function cjson.encode(...)
-    if select("#", ...) ~= 1 then bad_argument(1, "encode", "expected 1 argument") end
+    if select("#", ...) ~= 1 then bad_argument(1, 1, "expected 1 argument") end
     local out = {}
     local n = encode_value(out, 0, (...), 0)
     if not n then error(failure, 2) end
@@ -374,10 +370,10 @@ local function new()
   end
 
   function cjson.decode(...)
-    if select("#", ...) ~= 1 then bad_argument(1, "decode", "expected 1 argument") end
+    if select("#", ...) ~= 1 then bad_argument(1, 1, "expected 1 argument") end
     local text = ...
     if type(text) == "number" then text = tostring(text) end
-    if type(text) ~= "string" then bad_argument(1, "decode", "string expected, got " .. type(text)) end
+    if type(text) ~= "string" then bad_argument(1, 1, "string expected, got " .. type(text)) end
     if #text >= 2 and (byte(text, 1) == 0 or byte(text, 2) == 0) then
       error("JSON parser does not support UTF-16 or UTF-32", 2)
     end
@@ -395,76 +391,76 @@ local function new()
   ---------------------------------------------------------------------------------------------------------------
   -- configuration
 
-  local function check_count(count, max, name)
-    if count > max then bad_argument(max + 1, name, "found too many arguments", 3) end
+  local function check_count(count, max)
+    if count > max then bad_argument(2, max + 1, "found too many arguments") end
   end
 
-  local function integer_option(value, current, min, max, name)
+  local function integer_option(value, current, min, max)
     if value == nil then return current end
     local number = (type(value) == "number" or type(value) == "string") and tonumber(value) or nil
-    if not number then bad_argument(1, name, "number expected, got " .. type(value), 3) end
+    if not number then bad_argument(2, 1, "number expected, got " .. type(value)) end
     number = number < 0 and -floor(-number) or floor(number)
     if number < min or number > max then
-      bad_argument(1, name, "expected integer between " .. min .. " and " .. max, 3)
+      bad_argument(2, 1, "expected integer between " .. min .. " and " .. max)
     end
     return number
   end
 
-  local function switch_option(value, current, extra, name)
+  local function switch_option(value, current, extra)
     if value == nil then return current end
     if value == true or value == false then return value end
     if value == "on" then return true end
     if value == "off" then return false end
     if extra and value == extra then return extra end
     if type(value) ~= "string" and type(value) ~= "number" then
-      bad_argument(1, name, "string expected, got " .. type(value), 3)
+      bad_argument(2, 1, "string expected, got " .. type(value))
     end
-    bad_argument(1, name, "invalid option '" .. value .. "'", 3)
+    bad_argument(2, 1, "invalid option '" .. value .. "'")
   end
 
   function cjson.encode_sparse_array(...)
     local convert, ratio, safe = ...
-    check_count(select("#", ...), 3, "encode_sparse_array")
-    sparse_convert = switch_option(convert, sparse_convert, nil, "encode_sparse_array")
-    sparse_ratio = integer_option(ratio, sparse_ratio, 0, 2147483647, "encode_sparse_array")
-    sparse_safe = integer_option(safe, sparse_safe, 0, 2147483647, "encode_sparse_array")
+    check_count(select("#", ...), 3)
+    sparse_convert = switch_option(convert, sparse_convert, nil)
+    sparse_ratio = integer_option(ratio, sparse_ratio, 0, 2147483647)
+    sparse_safe = integer_option(safe, sparse_safe, 0, 2147483647)
     return sparse_convert, sparse_ratio, sparse_safe
   end
 
   function cjson.encode_max_depth(...)
-    check_count(select("#", ...), 1, "encode_max_depth")
-    encode_depth = integer_option((...), encode_depth, 1, 2147483647, "encode_max_depth")
+    check_count(select("#", ...), 1)
+    encode_depth = integer_option((...), encode_depth, 1, 2147483647)
     return encode_depth
   end
 
   function cjson.decode_max_depth(...)
-    check_count(select("#", ...), 1, "decode_max_depth")
-    decode_depth = integer_option((...), decode_depth, 1, 2147483647, "decode_max_depth")
+    check_count(select("#", ...), 1)
+    decode_depth = integer_option((...), decode_depth, 1, 2147483647)
     return decode_depth
   end
 
   function cjson.encode_number_precision(...)
-    check_count(select("#", ...), 1, "encode_number_precision")
-    precision = integer_option((...), precision, 1, 14, "encode_number_precision")
+    check_count(select("#", ...), 1)
+    precision = integer_option((...), precision, 1, 14)
     number_format = "%." .. precision .. "g"
     return precision
   end
 
   function cjson.encode_keep_buffer(...)
-    check_count(select("#", ...), 1, "encode_keep_buffer")
-    keep_buffer = switch_option((...), keep_buffer, nil, "encode_keep_buffer")
+    check_count(select("#", ...), 1)
+    keep_buffer = switch_option((...), keep_buffer, nil)
     return keep_buffer
   end
 
   function cjson.encode_invalid_numbers(...)
-    check_count(select("#", ...), 1, "encode_invalid_numbers")
-    encode_invalid = switch_option((...), encode_invalid, "null", "encode_invalid_numbers")
+    check_count(select("#", ...), 1)
+    encode_invalid = switch_option((...), encode_invalid, "null")
     return encode_invalid
   end
 
   function cjson.decode_invalid_numbers(...)
-    check_count(select("#", ...), 1, "decode_invalid_numbers")
-    decode_invalid = switch_option((...), decode_invalid, nil, "decode_invalid_numbers")
+    check_count(select("#", ...), 1)
+    decode_invalid = switch_option((...), decode_invalid, nil)
     return decode_invalid
   end
 

@@ -1,6 +1,7 @@
 -- The cmsgpack library: MessagePack with the choices of lua-cmsgpack 0.4.0 (smallest integer and float forms, arrays by
 -- exact key count, nesting cut at 16 levels).
 local host, lib = ...
+local bad_argument, typename = lib.bad_argument, lib.typename
 local error, type, select, next, rawget, tonumber, tostring = error, type, select, next, rawget, tonumber, tostring
 local byte, char, sub, concat, floor, unpack = string.byte, string.char, string.sub, table.concat, math.floor, unpack
 local pcall, huge = pcall, math.huge
@@ -107,7 +108,7 @@ local cmsgpack = {
 
 function cmsgpack.pack(...)
   local count = select("#", ...)
-  if count == 0 then error("bad argument #0 to 'pack' (MessagePack pack needs input.)", 2) end
+  if count == 0 then bad_argument(1, 0, "MessagePack pack needs input.") end
   local out, n = {}, 0
   for i = 1, count do n = encode(out, n, (select(i, ...)), 0) end
   return concat(out, "", 1, n)
@@ -161,13 +162,19 @@ end
 local SIZES = { [202] = 4, [203] = 8, [204] = 1, [205] = 2, [206] = 4, [207] = 8, [208] = 1, [209] = 2, [210] = 4,
   [211] = 8, [217] = 1, [218] = 2, [219] = 4, [220] = 2, [221] = 4, [222] = 2, [223] = 4 }
 
+local function signed64(text, at)
+  local high, low = number32(text, at), number32(text, at + 4)
+  if high < 2147483648 then return high * TWO32 + low, at + 8 end
+  return -((TWO32 - 1 - high) * TWO32 + (TWO32 - low)), at + 8
+end
+
 local DECODERS = {
   [202] = function(text, at) return unpack_float(sub(text, at, at + 3)), at + 4 end,
   [203] = function(text, at) return unpack_double(sub(text, at, at + 7)), at + 8 end,
   [204] = function(text, at) return byte(text, at), at + 1 end,
   [205] = function(text, at) return number16(text, at), at + 2 end,
   [206] = function(text, at) return number32(text, at), at + 4 end,
-  [207] = function(text, at) return number32(text, at) * TWO32 + number32(text, at + 4), at + 8 end,
+  [207] = signed64, -- the C library casts to a signed integer
   [208] = function(text, at)
     local n = byte(text, at)
     return n >= 128 and n - 256 or n, at + 1
@@ -180,11 +187,7 @@ local DECODERS = {
     local n = number32(text, at)
     return n >= 2147483648 and n - TWO32 or n, at + 4
   end,
-  [211] = function(text, at)
-    local high, low = number32(text, at), number32(text, at + 4)
-    if high < 2147483648 then return high * TWO32 + low, at + 8 end
-    return -((TWO32 - 1 - high) * TWO32 + (TWO32 - low)), at + 8
-  end,
+  [211] = signed64,
   [217] = function(text, at) return decode_text(text, at + 1, byte(text, at)) end,
   [218] = function(text, at) return decode_text(text, at + 2, number16(text, at)) end,
   [219] = function(text, at) return decode_text(text, at + 4, number32(text, at)) end,
@@ -227,19 +230,18 @@ local function integer(value)
   return number < 0 and -floor(-number) or floor(number)
 end
 
-local function check_text(count, text, name)
+local function check_text(count, text)
   if type(text) == "number" then return tostring(text) end
   if type(text) ~= "string" then
-    error("bad argument #1 to '" .. name .. "' (string expected, got " .. lib.typename(count, 1, text) .. ")", 3)
+    bad_argument(2, 1, "string expected, got " .. typename(count, 1, text))
   end
   return text
 end
 
-local function check_integer(count, position, value, name)
+local function check_integer(count, position, value)
   local number = integer(value)
   if not number then
-    local got = lib.typename(count, position, value)
-    error("bad argument #" .. position .. " to '" .. name .. "' (number expected, got " .. got .. ")", 3)
+    bad_argument(2, position, "number expected, got " .. typename(count, position, value))
   end
   return number
 end
@@ -267,22 +269,22 @@ end
 
 -- Results are collected in locals before returning: a tail call would lose the caller's line in errors.
 function cmsgpack.unpack(...)
-  local text = check_text(select("#", ...), (...), "unpack")
+  local text = check_text(select("#", ...), (...))
   return (function(...) return ... end)(unpack_full(text, 0, 0))
 end
 
 function cmsgpack.unpack_one(...)
   local text, offset = ...
-  text = check_text(select("#", ...), text, "unpack_one")
-  offset = offset == nil and 0 or check_integer(select("#", ...), 2, offset, "unpack_one")
+  text = check_text(select("#", ...), text)
+  offset = offset == nil and 0 or check_integer(select("#", ...), 2, offset)
   return (function(...) return ... end)(unpack_full(text, 1, offset))
 end
 
 function cmsgpack.unpack_limit(...)
   local text, limit, offset = ...
-  text = check_text(select("#", ...), text, "unpack_limit")
-  limit = check_integer(select("#", ...), 2, limit, "unpack_limit")
-  offset = offset == nil and 0 or check_integer(select("#", ...), 3, offset, "unpack_limit")
+  text = check_text(select("#", ...), text)
+  limit = check_integer(select("#", ...), 2, limit)
+  offset = offset == nil and 0 or check_integer(select("#", ...), 3, offset)
   return (function(...) return ... end)(unpack_full(text, limit, offset))
 end
 

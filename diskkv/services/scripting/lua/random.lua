@@ -1,7 +1,8 @@
 -- math.random and math.randomseed over the 48-bit linear congruential generator that Redis uses (the drand48 family),
 -- from the same initial state in every server, so that a sequence of scripts can be repeated. The state is kept as two 24-bit halves because
 -- doubles hold products of at most 53 bits.
-local host = ...
+local _, lib = ...
+local bad_argument, typename = lib.bad_argument, lib.typename
 local error, type, tonumber, select, floor = error, type, tonumber, select, math.floor
 
 local MULTIPLIER_HIGH, MULTIPLIER_LOW, INCREMENT = 0x5DE, 0xECE66D, 0xB
@@ -25,15 +26,11 @@ local function draw()
   return high * 128 + floor(low / 131072)
 end
 
-local function fail(position, name, text, level)
-  error("bad argument #" .. position .. " to '" .. name .. "' (" .. text .. ")", level or 3)
-end
-
 -- lua_Number to C int, as luaL_checkint does it on x86-64: truncation modulo 2^32.
-local function integer(count, position, value, name)
+local function integer(count, position, value)
   local number = (type(value) == "number" or type(value) == "string") and tonumber(value) or nil
   if number == nil then
-    fail(position, name, "number expected, got " .. (count < position and "no value" or type(value)), 4)
+    bad_argument(2, position, "number expected, got " .. typename(count, position, value))
   end
   if number ~= number or number >= 9223372036854775808 or number < -9223372036854775808 then return 0 end
   number = number < 0 and -floor(-number) or floor(number)
@@ -47,20 +44,20 @@ local function random(...)
   local r = (draw() % MAX) / MAX
   if count == 0 then return r end
   if count == 1 then
-    local upper = integer(count, 1, first, "random")
-    if upper < 1 then fail(1, "random", "interval is empty") end
+    local upper = integer(count, 1, first)
+    if upper < 1 then bad_argument(1, 1, "interval is empty") end
     return floor(r * upper) + 1
   end
   if count == 2 then
-    local lower, upper = integer(count, 1, first, "random"), integer(count, 2, second, "random")
-    if lower > upper then fail(2, "random", "interval is empty") end
+    local lower, upper = integer(count, 1, first), integer(count, 2, second)
+    if lower > upper then bad_argument(1, 2, "interval is empty") end
     return floor(r * (upper - lower + 1)) + lower
   end
   error("wrong number of arguments", 2)
 end
 
 local function randomseed(...)
-  seed(integer(select("#", ...), 1, (...), "randomseed"))
+  seed(integer(select("#", ...), 1, (...)))
 end
 
 -- The family's customary state before any seed: 1234ABCD330E in hex.

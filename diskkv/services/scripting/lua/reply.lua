@@ -7,7 +7,7 @@ local lib, on_error, KILL = sandbox.lib, sandbox.on_error, sandbox.KILL
 local NULL = lib.NULL
 local is_killed, rearm = sandbox.is_killed, sandbox.rearm
 local type, tostring, tonumber, select, rawget, next = type, tostring, tonumber, select, rawget, next
-local rawxpcall, setfenv, unpack = xpcall, setfenv, unpack
+local rawxpcall, collectgarbage = xpcall, collectgarbage
 local byte, sub, find, format, gsub = string.byte, string.sub, string.find, string.format, string.gsub
 local concat = table.concat
 local format_double = host.format_double
@@ -247,6 +247,8 @@ end
 -- Runs. Each returns the encoded reply; a killed run's is the reason it was killed for.
 
 local function finish(ok, value, resp, name)
+  -- Lua 5.1 does not collect before it gives up on an allocation: without this there is no room to say so.
+  if not ok and value == "not enough memory" then collectgarbage() end
   local killed, source, line = is_killed()
   if killed or value == KILL then
     rearm()

@@ -159,8 +159,16 @@ local function on_error(err)
   return describe(err, origin(3))
 end
 
-local function argument_error(position, name, text)
-  error("bad argument #" .. position .. " to '" .. name .. "' (" .. text .. ")", 3)
+-- Raises what luaL_argerror would, at the line of script code that called the function `level` levels above this one's
+-- caller (1: the caller itself), and with the name it was called by.
+local function bad_argument(level, position, text)
+  local info = getinfo(level + 1, "n")
+  local name = info and info.name or "?"
+  if info and info.namewhat == "method" then
+    position = position - 1
+    if position == 0 then error("calling '" .. name .. "' on bad self (" .. text .. ")", level + 2) end
+  end
+  error("bad argument #" .. position .. " to '" .. name .. "' (" .. text .. ")", level + 2)
 end
 
 local function typename(count, position, value)
@@ -194,7 +202,7 @@ local function after_xpcall(ok, err, ...)
 end
 
 local function w_xpcall(...)
-  if select("#", ...) < 2 then argument_error(2, "xpcall", "value expected") end
+  if select("#", ...) < 2 then bad_argument(1, 2, "value expected") end
   local f, handler = ...
   return after_xpcall(rawxpcall(f, function(err)
     err = strip_internal(caught(err))
@@ -205,25 +213,25 @@ end
 
 local function w_pairs(...)
   local t = ...
-  if type(t) ~= "table" then argument_error(1, "pairs", "table expected, got " .. typename(select("#", ...), 1, t)) end
+  if type(t) ~= "table" then bad_argument(1, 1, "table expected, got " .. typename(select("#", ...), 1, t)) end
   return rawnext, REAL[t] or t, nil
 end
 
 local function w_next(...)
   local t, key = ...
-  if type(t) ~= "table" then argument_error(1, "next", "table expected, got " .. typename(select("#", ...), 1, t)) end
+  if type(t) ~= "table" then bad_argument(1, 1, "table expected, got " .. typename(select("#", ...), 1, t)) end
   return rawnext(REAL[t] or t, key)
 end
 
 local function w_rawget(...)
   local t, key = ...
-  if type(t) ~= "table" then argument_error(1, "rawget", "table expected, got " .. typename(select("#", ...), 1, t)) end
+  if type(t) ~= "table" then bad_argument(1, 1, "table expected, got " .. typename(select("#", ...), 1, t)) end
   return rawgetfield(REAL[t] or t, key)
 end
 
 local function w_rawset(...)
   local t, key, value = ...
-  if type(t) ~= "table" then argument_error(1, "rawset", "table expected, got " .. typename(select("#", ...), 1, t)) end
+  if type(t) ~= "table" then bad_argument(1, 1, "table expected, got " .. typename(select("#", ...), 1, t)) end
   if REAL[t] then error(READONLY, 0) end
   if key == nil then error("table index is nil", 0) end
   return rawsetfield(t, key, value)
@@ -233,17 +241,17 @@ local function w_getmetatable(...)
   local t = ...
   if t == NULL then return nil end
   if t ~= nil and REAL[t] then return VISIBLE_META[t] end
-  if select("#", ...) == 0 then argument_error(1, "getmetatable", "value expected") end
+  if select("#", ...) == 0 then bad_argument(1, 1, "value expected") end
   return rawgetmetatable(t)
 end
 
 local function w_setmetatable(...)
   local t, meta = ...
   if type(t) ~= "table" then
-    argument_error(1, "setmetatable", "table expected, got " .. typename(select("#", ...), 1, t))
+    bad_argument(1, 1, "table expected, got " .. typename(select("#", ...), 1, t))
   end
   if select("#", ...) < 2 or (meta ~= nil and type(meta) ~= "table") then
-    argument_error(2, "setmetatable", "nil or table expected")
+    bad_argument(1, 2, "nil or table expected")
   end
   if REAL[t] then error(READONLY, 0) end
   local current = rawgetmetatable(t)
@@ -293,11 +301,11 @@ local function make_loaders(environment)
     local count = select("#", ...)
     if type(chunk) == "number" then chunk = tostring(chunk) end
     if type(chunk) ~= "string" then
-      argument_error(1, "loadstring", "string expected, got " .. typename(count, 1, chunk))
+      bad_argument(1, 1, "string expected, got " .. typename(count, 1, chunk))
     end
     if type(chunkname) == "number" then chunkname = tostring(chunkname) end
     if chunkname ~= nil and type(chunkname) ~= "string" then
-      argument_error(2, "loadstring", "string expected, got " .. type(chunkname))
+      bad_argument(1, 2, "string expected, got " .. type(chunkname))
     end
     return compile(chunk, chunkname, environment)
   end
@@ -305,7 +313,7 @@ local function make_loaders(environment)
   local function load(...)
     local reader, chunkname = ...
     if type(reader) ~= "function" then
-      argument_error(1, "load", "function expected, got " .. typename(select("#", ...), 1, reader))
+      bad_argument(1, 1, "function expected, got " .. typename(select("#", ...), 1, reader))
     end
     local pieces, n = {}, 0
     while true do
@@ -336,8 +344,8 @@ local GC_OPTIONS = { stop = true, restart = true, collect = true, count = true, 
 local function w_collectgarbage(...)
   local option, argument = ...
   if option == nil then option = "collect" end
-  if type(option) ~= "string" then argument_error(1, "collectgarbage", "string expected, got " .. type(option)) end
-  if not GC_OPTIONS[option] then argument_error(1, "collectgarbage", "invalid option '" .. option .. "'") end
+  if type(option) ~= "string" then bad_argument(1, 1, "string expected, got " .. type(option)) end
+  if not GC_OPTIONS[option] then bad_argument(1, 1, "invalid option '" .. option .. "'") end
   if option == "count" then return rawcollectgarbage("count") end
   if option == "collect" then return rawcollectgarbage("collect") end
   if option == "step" then return rawcollectgarbage("step", 0) end
@@ -357,22 +365,22 @@ local function count_thread()
   end
 end
 
-local function check_body(f, name)
+local function check_body(f)
   if type(f) ~= "function" or getinfo(f, "S").what == "C" then
-    error("bad argument #1 to '" .. name .. "' (Lua function expected)", 3)
+    bad_argument(2, 1, "Lua function expected")
   end
   count_thread()
 end
 
 local function w_create(f)
-  check_body(f, "create")
+  check_body(f)
   local co = cocreate(f)
   sethook(co, hook, "", HOOK_INSTRUCTIONS)
   return co
 end
 
 local function w_wrap(f)
-  check_body(f, "wrap")
+  check_body(f)
   return cowrap(function(...)
     sethook(hook, "", HOOK_INSTRUCTIONS)
     return f(...)
@@ -387,56 +395,79 @@ local function after_resume(ok, err, ...)
 end
 
 local function w_resume(...)
-  if type((...)) ~= "thread" then error("bad argument #1 to 'resume' (coroutine expected)", 2) end
+  if type((...)) ~= "thread" then bad_argument(1, 1, "coroutine expected") end
   return after_resume(coresume(...))
 end
 
 ---------------------------------------------------------------------------------------------------------------------
 -- string: the matcher recurses in C once per pattern item, so very long patterns are refused; rep("") must not spin.
 
-local rawmatch, rawgmatch, rawgsub, rep = string.match, string.gmatch, string.gsub, string.rep
+local match, gmatch, rep = string.match, string.gmatch, string.rep
 local string_lib = {}
 for name, f in rawpairs(string) do string_lib[name] = f end
 
 -- Raises for a subject or pattern that is not a string (numbers count as strings).
-local function check_strings(count, s, p, name)
+local function check_strings(count, s, p)
   if type(s) ~= "string" and type(s) ~= "number" then
-    error("bad argument #1 to '" .. name .. "' (string expected, got " .. typename(count, 1, s) .. ")", 3)
+    bad_argument(2, 1, "string expected, got " .. typename(count, 1, s))
   end
   if type(p) ~= "string" and type(p) ~= "number" then
-    error("bad argument #2 to '" .. name .. "' (string expected, got " .. typename(count, 2, p) .. ")", 3)
+    bad_argument(2, 2, "string expected, got " .. typename(count, 2, p))
   end
 end
 
 string_lib.find = function(...)
   local s, p, _, plain = ...
   if type(s) ~= "string" or type(p) ~= "string" then
-    check_strings(select("#", ...), s, p, "find")
+    check_strings(select("#", ...), s, p)
   elseif #p > MAX_PATTERN_BYTES and not plain then
     error("pattern too complex", 2)
   end
   return find(...)
 end
 
-for name, raw in rawpairs({ match = rawmatch, gmatch = rawgmatch, gfind = rawgmatch, gsub = rawgsub }) do
-  string_lib[name] = function(...)
-    local s, p = ...
-    if type(s) ~= "string" or type(p) ~= "string" then
-      check_strings(select("#", ...), s, p, name)
-    elseif #p > MAX_PATTERN_BYTES then
-      error("pattern too complex", 2)
-    end
-    return raw(...)
+string_lib.match = function(...)
+  local s, p = ...
+  if type(s) ~= "string" or type(p) ~= "string" then
+    check_strings(select("#", ...), s, p)
+  elseif #p > MAX_PATTERN_BYTES then
+    error("pattern too complex", 2)
   end
+  return match(...)
+end
+
+string_lib.gmatch = function(...)
+  local s, p = ...
+  if type(s) ~= "string" or type(p) ~= "string" then
+    check_strings(select("#", ...), s, p)
+  elseif #p > MAX_PATTERN_BYTES then
+    error("pattern too complex", 2)
+  end
+  return gmatch(...)
+end
+string_lib.gfind = string_lib.gmatch
+
+string_lib.gsub = function(...)
+  local s, p, replacement = ...
+  if type(s) ~= "string" or type(p) ~= "string" then
+    check_strings(select("#", ...), s, p)
+  elseif #p > MAX_PATTERN_BYTES then
+    error("pattern too complex", 2)
+  end
+  local kind = type(replacement)
+  if kind ~= "string" and kind ~= "function" and kind ~= "table" and kind ~= "number" then
+    bad_argument(1, 3, "string/function/table expected")
+  end
+  return gsub(...)
 end
 
 string_lib.rep = function(...)
   local s, n = ...
   if type(s) ~= "string" and type(s) ~= "number" then
-    argument_error(1, "rep", "string expected, got " .. typename(select("#", ...), 1, s))
+    bad_argument(1, 1, "string expected, got " .. typename(select("#", ...), 1, s))
   end
   if type(n) ~= "number" and type(n) ~= "string" then
-    argument_error(2, "rep", "number expected, got " .. typename(select("#", ...), 2, n))
+    bad_argument(1, 2, "number expected, got " .. typename(select("#", ...), 2, n))
   end
   if s == "" then return "" end
   return rep(...)
@@ -454,7 +485,7 @@ table_lib.insert = function(...)
   local t, position = ...
   if t ~= nil and REAL[t] then error(READONLY, 0) end
   if select("#", ...) == 3 and type(position) == "number" and position < -MAX_SHIFT then
-    error("bad argument #2 to 'insert' (position out of bounds)", 2)
+    bad_argument(1, 2, "position out of bounds")
   end
   return insert(...)
 end
@@ -523,7 +554,7 @@ end
 local function set_loading(loading) function_meta.__index = loading and LOAD_G or FUNCTION_G end
 
 -- What the libraries written in Lua share.
-local lib = { protect = protect, NULL = NULL, KILL = KILL, typename = typename, string = string_lib }
+local lib = { protect = protect, NULL = NULL, KILL = KILL, typename = typename, bad_argument = bad_argument, string = string_lib }
 
 return {
   lib = lib,

@@ -4,6 +4,7 @@
 --   b B    8 bits           h H    16 bits           l L T  64 bits
 --   i[n] I[n]  n bytes (4)  f d    float, double     s      zero-terminated   c[n]  n bytes; c0: by the previous value
 local host, lib = ...
+local bad_argument, typename = lib.bad_argument, lib.typename
 local error, type, select, tonumber, tostring, unpack = error, type, select, tonumber, tostring, unpack
 local byte, char, sub, find, rep, reverse = string.byte, string.char, string.sub, string.find, string.rep, string.reverse
 local floor, concat, match = math.floor, table.concat, string.match
@@ -26,7 +27,7 @@ local function read_number(format, at, default)
 end
 
 -- Iterates over a format's options: state {format, position, little, alignment}; returns option, size or nil.
-local function next_option(state, name, is_size)
+local function next_option(state, is_size)
   local format = state.format
   while true do
     local at = state.at
@@ -62,7 +63,7 @@ local function next_option(state, name, is_size)
       end
       state.alignment = alignment
     elseif option ~= " " and not (is_size and find(option, "^%w")) then
-      error("bad argument #1 to '" .. name .. "' (invalid format option '" .. option .. "')", 3)
+      bad_argument(2, 1, "invalid format option '" .. option .. "'")
     end
     state.at = at
   end
@@ -127,19 +128,18 @@ local function unpack_integer(data, at, size, little, signed)
   return high * TWO32 + low
 end
 
-local function check_number(value, position, name)
+local function check_number(value, position)
   local number = (type(value) == "number" or type(value) == "string") and tonumber(value) or nil
   if not number then
-    error("bad argument #" .. position .. " to '" .. name .. "' (number expected, got " .. type(value) .. ")", 3)
+    bad_argument(2, position, "number expected, got " .. type(value))
   end
   return number
 end
 
-local function check_string(count, value, position, name)
+local function check_string(count, value, position)
   if type(value) == "number" then return tostring(value) end
   if type(value) ~= "string" then
-    local got = lib.typename(count, position, value)
-    error("bad argument #" .. position .. " to '" .. name .. "' (string expected, got " .. got .. ")", 3)
+    bad_argument(2, position, "string expected, got " .. typename(count, position, value))
   end
   return value
 end
@@ -148,10 +148,10 @@ local struct = {}
 
 function struct.pack(...)
   local count = select("#", ...)
-  local state = { format = check_string(count, (...), 1, "pack"), at = 1, little = true, alignment = 1 }
+  local state = { format = check_string(count, (...), 1), at = 1, little = true, alignment = 1 }
   local out, n, length, position = {}, 0, 0, 2
   while true do
-    local option, size = next_option(state, "pack")
+    local option, size = next_option(state)
     if not option then break end
     local pad = padding(length, state, option, size)
     local piece
@@ -160,18 +160,19 @@ function struct.pack(...)
     else
       local value = select(position, ...)
       if option == "s" or option == "c" then
-        value = check_string(position, value, position, "pack")
+        value = check_string(position, value, position)
         if size == 0 then size = #value end
         if #value < size then
-          error("bad argument #" .. position + 1 .. " to 'pack' (string too short)", 2)
+          bad_argument(1, position + 1, "string too short")
         end
         piece = option == "s" and value .. "\0" or sub(value, 1, size)
       elseif option == "f" or option == "d" then
-        value = check_number(value, position, "pack")
+        value = check_number(value, position)
         piece = option == "f" and pack_float(value) or pack_double(value)
+        if value == 0 and 1 / value < 0 then piece = "\128" .. sub(piece, 2) end
         if state.little then piece = reverse(piece) end
       else
-        piece = pack_integer(check_number(value, position, "pack"), size, state.little)
+        piece = pack_integer(check_number(value, position), size, state.little)
       end
       position = position + 1
     end
@@ -186,17 +187,17 @@ end
 function struct.unpack(...)
   local count = select("#", ...)
   local format, data, at = ...
-  local state = { format = check_string(count, format, 1, "unpack"), at = 1, little = true, alignment = 1 }
-  data = check_string(count, data, 2, "unpack")
-  at = at == nil and 1 or check_number(at, 3, "unpack")
+  local state = { format = check_string(count, format, 1), at = 1, little = true, alignment = 1 }
+  data = check_string(count, data, 2)
+  at = at == nil and 1 or check_number(at, 3)
   at = at < 0 and -floor(-at) or floor(at)
-  if at == 0 then error("bad argument #3 to 'unpack' (offset must be 1 or greater)", 2) end
+  if at == 0 then bad_argument(1, 3, "offset must be 1 or greater") end
   local out, n = {}, 0
   while true do
-    local option, size = next_option(state, "unpack")
+    local option, size = next_option(state)
     if not option then break end
     at = at + padding(at - 1, state, option, size)
-    if at < 1 or at - 1 > #data - size then error("bad argument #2 to 'unpack' (data string too short)", 2) end
+    if at < 1 or at - 1 > #data - size then bad_argument(1, 2, "data string too short") end
     if n >= 7000 then error("stack overflow (too many results)", 2) end
     if option == "s" then
       local stop = find(data, "\0", at, true)
@@ -209,7 +210,7 @@ function struct.unpack(...)
         size = n > 0 and tonumber(out[n]) or nil
         if not size then error("format 'c0' needs a previous size", 2) end
         size = floor(size)
-        if size < 0 or at - 1 > #data - size then error("bad argument #2 to 'unpack' (data string too short)", 2) end
+        if size < 0 or at - 1 > #data - size then bad_argument(1, 2, "data string too short") end
         n = n - 1
       end
       n = n + 1
@@ -235,15 +236,15 @@ function struct.unpack(...)
 end
 
 function struct.size(...)
-  local state = { format = check_string(select("#", ...), (...), 1, "size"), at = 1, little = true, alignment = 1 }
+  local state = { format = check_string(select("#", ...), (...), 1), at = 1, little = true, alignment = 1 }
   local length = 0
   while true do
-    local option, size = next_option(state, "size", true)
+    local option, size = next_option(state, true)
     if not option then break end
     if option == "s" then
-      error("bad argument #1 to 'size' (option 's' has no fixed size)", 2)
+      bad_argument(1, 1, "option 's' has no fixed size")
     elseif option == "c" and size == 0 then
-      error("bad argument #1 to 'size' (option 'c0' has no fixed size)", 2)
+      bad_argument(1, 1, "option 'c0' has no fixed size")
     end
     length = length + padding(length, state, option, size) + size
   end
