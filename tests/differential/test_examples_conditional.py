@@ -123,6 +123,9 @@ DOCUMENTED: dict[str, Steps] = {
         ("SET k v NX IFEQ a", SYNTAX),
         ("SET k v XX IFEQ a", SYNTAX),
         ("SET k v IFEQ a NX", SYNTAX),
+        # A digest is looked at only when there is a string to compare it with.
+        ("SET k v IFDEQ short", NIL),
+        ("SET k v IFDNE short", OK),
         ("SET k v IFDEQ short", ERROR),
     ],
     "other types": [
