@@ -84,7 +84,9 @@ GROUPS = {
     ),
 }
 
-DISKKV_HAS = frozenset({"string", "string-conditional", "generic", "connection", "server"})
+DISKKV_HAS = frozenset(
+    {"connection", "generic", "hash", "list", "server", "set", "sorted-set", "string", "string-conditional"}
+)
 
 # What Redis 8.2 lacks is tested against Valkey and the documentation, and only when diskkv is the subject.
 _NOT_IN_REFERENCE = frozenset({"string-conditional"})
