@@ -12,7 +12,7 @@ from diskkv.commands import string_options as options
 from diskkv.commands.expiration import deadline_ms
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.datatypes import strings
-from diskkv.resp.reply import OK, ONE, ZERO
+from diskkv.resp.reply import BULK_HEADS, OK, ONE, ZERO
 from diskkv.services import notifications
 from diskkv.services.client import Client
 
@@ -34,7 +34,10 @@ def get(client: Client, argv: list[bytes]) -> bytes:
     """Return the string at a key."""
     value = client.db.read(argv[1])
     if value.__class__ is bytes:
-        return b"$%d\r\n%b\r\n" % (len(value), value)
+        size = len(value)
+        if size < 2048:
+            return BULK_HEADS[size] + value + b"\r\n"
+        return b"$%d\r\n%b\r\n" % (size, value)
     return string_reply(client, value)
 
 

@@ -22,6 +22,9 @@ NULL_BULK = b"$-1\r\n"
 NULL_ARRAY = b"*-1\r\n"
 NULL = b"_\r\n"
 
+BULK_HEADS = [b"$%d\r\n" % size for size in range(2048)]
+"""The first line of strings of common sizes: concatenation takes half the time of formatting."""
+
 _SMALL = [b":%d\r\n" % number for number in range(1024)]
 
 
@@ -34,7 +37,8 @@ def integer(number: int) -> bytes:
 
 def bulk(data: bytes) -> bytes:
     """A binary-safe string."""
-    return b"$%d\r\n%b\r\n" % (len(data), data)
+    size = len(data)
+    return BULK_HEADS[size] + data + b"\r\n" if size < 2048 else b"$%d\r\n%b\r\n" % (size, data)
 
 
 def simple(text: bytes) -> bytes:
