@@ -9,10 +9,9 @@ from diskkv.errors import CommandError
 from diskkv.resp import reply
 from diskkv.resp.reply import OK, PONG, bulk, bulks, integer
 from diskkv.services.client import Client
+from diskkv.services.info import REDIS_VERSION
 
 _ALWAYS = Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.FAST | Flag.NO_AUTH | Flag.ALLOW_BUSY
-REDIS_VERSION = "7.4.2"
-"""The Redis whose behaviour is offered; clients look at it to decide what they may use."""
 
 
 @command("PING", arity=-1, flags=Flag.FAST, group="connection", since="1.0.0", complexity="O(1)", syntax="[message]",

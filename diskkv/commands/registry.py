@@ -85,10 +85,10 @@ _STATEFUL_GROUPS = frozenset({"connection", "transactions", "scripting", "pubsub
 class KeySpec:
     """Where a command's keys are, as COMMAND INFO describes it.
 
-    `flags`: RO, RW, OW or RM, then access, update, insert, delete ..., separated by spaces. The search begins at argument
-    `begin`, or behind the `keyword` (looked for from `begin`, backwards when negative). Then come the keys up to `last`
-    (relative to the first, negative from the end; `limit` divides what is left), every `step`th argument; or, with
-    `keynum`, the number of keys stands at `keynum` and the first key at `first`, both relative to the begin.
+    `flags`: RO, RW, OW or RM, then access, update, insert, delete ..., separated by spaces. The search begins at
+    argument `begin`, or behind the `keyword` (looked for from `begin`, backwards when negative). Then come the keys up
+    to `last` (relative to the first, negative from the end; `limit` divides what is left), every `step`th argument;
+    or, with `keynum`, the number of keys stands at `keynum` and the first key at `first`, both relative to the begin.
     """
 
     flags: str
@@ -100,9 +100,13 @@ class KeySpec:
     keynum: int | None = None
     first: int = 0
     notes: str = ""
+    unknown: bool = False
+    """The positions do not follow from the arguments' order (SORT ... BY); `get_keys` finds what can be found."""
 
     def positions(self, argv: Sequence[bytes]) -> range:
         """The positions of the keys in `argv`; empty when there are none or the arguments make no sense."""
+        if self.unknown:
+            return range(0)
         begin = self.begin
         if self.keyword:
             found = self._find_keyword(argv)
@@ -160,16 +164,23 @@ class Command:
     rejected_calls: int = 0
     failed_calls: int = 0
 
+    def reset_stats(self) -> None:
+        """Start counting from zero."""
+        self.calls = self.usec_ns = self.rejected_calls = self.failed_calls = 0
+
     @property
     def categories(self) -> frozenset[str]:
         """The ACL categories, without the leading @."""
         flags = self.flags
+        if self.subcommands and not flags & ~Flag.PLAIN:
+            # A container that does nothing itself; its subcommands have the categories.
+            return frozenset({"slow"})
         found = set(self.extra_categories)
         if self.group in _GROUP_CATEGORIES:
             found.add(_GROUP_CATEGORIES[self.group])
         if flags & Flag.WRITE:
             found.add("write")
-        if flags & Flag.READONLY and self.group not in ("scripting", "server", "connection"):
+        if flags & Flag.READONLY and "scripting" not in found:
             found.add("read")
         if flags & Flag.ADMIN:
             found |= {"admin", "dangerous"}
@@ -186,6 +197,24 @@ class Command:
     def flag_names(self) -> list[str]:
         """The flags as COMMAND INFO shows them."""
         return [name for flag, name in _FLAG_NAMES.items() if self.flags & flag]
+
+    @property
+    def key_range(self) -> tuple[int, int, int]:
+        """First key, last key and step as COMMAND INFO had them before there were key specifications.
+
+        They cover what one range can: a single range, or ranges of step 1 that follow each other; else 0, 0, 0.
+        """
+        ranges = [spec for spec in self.keys if not (spec.unknown or spec.keyword or spec.keynum is not None)]
+        if len(self.keys) == 1 and ranges:
+            only = ranges[0]
+            return only.begin, only.begin + only.last if only.last >= 0 else only.last, only.step
+        first = last = 0
+        for spec in ranges:
+            if spec.step != 1 or (last and last != spec.begin - 1):
+                continue
+            first = first or spec.begin
+            last = spec.begin + spec.last if spec.last >= 0 else spec.last
+        return first, last, 1 if first else 0
 
     def key_positions(self, argv: Sequence[bytes]) -> list[tuple[int, str]]:
         """(position, key spec flags) of every key in `argv`, in order of the key specs."""

@@ -236,6 +236,10 @@ class Engine:
                 if id(segment) not in used:
                     self.cache.drop(segment)
 
+    def reset_stats(self) -> None:
+        """Start counting hits, misses and expired keys from zero."""
+        self.keyspace_hits = self.keyspace_misses = self.expired_keys = self.expired_fields = 0
+
     # ---- expiry
 
     def index_expiry(self, at_ms: int, db_id: int, key: bytes) -> None:

@@ -159,6 +159,16 @@ class Blocking:
                 self.unblock(waiter.client, waiter.block.timeout_reply)
 
     @property
+    def deadlines(self) -> int:
+        """How many time-outs are kept; some may belong to clients that were served meanwhile."""
+        return len(self._deadlines)
+
+    @property
+    def keys(self) -> int:
+        """How many keys are waited for."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
     def next_deadline_ms(self) -> int | None:
         """When the next time-out is due, None when there is none."""
         return self._deadlines[0][0] if self._deadlines else None

@@ -42,6 +42,13 @@ class Client:
         self.created_ms = instance.engine.now_ms
         self.active_ms = self.created_ms
         self.last_command = "NULL"
+        """The last command that went through all checks (not on the fast path), by its full name."""
+        self.last_request = b""
+        """The name of the last request, as it was sent."""
+        self.commands_run = 0
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.fd = -1
         self.no_evict = False
         self.no_touch = False
         self.is_script = False
@@ -93,14 +100,29 @@ class Client:
         self.closing = True
         self.instance.wake(self)
 
+    def kill(self) -> None:
+        """End the connection at once: what it has not got yet is dropped."""
+        self.out.clear()
+        self.close()
+
     def is_connected(self) -> bool:
         """Whether the other side is still there, as far as can be known without sending."""
         return not self.closing
 
     @property
+    def is_local(self) -> bool:
+        """Whether the client is on this machine, as enable-debug-command and enable-protected-configs ask."""
+        return self.address.startswith(("127.", "[::1]:", "[::ffff:127.", "/")) or not self.address
+
+    @property
     def kind(self) -> str:
         """normal, pubsub, master or replica, as CLIENT LIST TYPE and the output buffer limits name it."""
         return "pubsub" if self.subscriptions else "normal"
+
+    @property
+    def subscription_counts(self) -> tuple[int, int, int]:
+        """How many channels, patterns and shard channels the client is subscribed to."""
+        return (self.subscriptions, 0, 0)
 
     @property
     def output_bytes(self) -> int:

@@ -23,10 +23,15 @@ from diskkv.engine.store import Store
 from diskkv.errors import StorageError
 from diskkv.services.blocking import Blocking
 from diskkv.services.client import Client
+from diskkv.services.clients import describe
 from diskkv.services.login import Login
+from diskkv.services.memory import resident_bytes
+from diskkv.services.monitor import monitor_line
 from diskkv.services.notifications import Notifications
+from diskkv.services.redaction import shown_arguments
 from diskkv.services.slowlog import SlowLog
 from diskkv.services.stats import Stats
+from diskkv.services.transactions import Watches
 
 _BUSY_ROWS = 50
 _IDLE_ROWS = 1000
@@ -48,6 +53,9 @@ class Instance:
         self.cursors = Cursors(self.engine)
         self.reclaimer = Reclaimer(self.engine)
         self.run_id = secrets.token_hex(20)
+        self.startup_memory_bytes = resident_bytes()
+        self.gauges: dict[str, Callable[[], int]] = {}
+        """Numbers that services show in INFO, by field name."""
         self.started_ms = self.engine.now_ms
         self.last_save_s = self.started_ms // 1000
         self.stats = Stats()
@@ -71,6 +79,7 @@ class Instance:
         self.login = Login(self)
         self.acl = self.login.acl
         self.blocking = Blocking(self.refresh_observer)
+        self.watches = Watches(self)
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
         self.engine.on_expired = self.notifications.expired
@@ -79,9 +88,23 @@ class Instance:
         self.shutdown: Callable[[], None] = lambda: None
         """Ends the process; set by the server."""
         self.observers: list[Callable[[Database], Callable[[Database, bytes], None] | None]] = [
-            lambda database: self.blocking.changed if self.blocking.waits(database) else None
+            lambda database: self.blocking.changed if self.blocking.waits(database) else None,
+            self.watches.observer,
         ]
         """Each answers the function that wants to hear of changes in a database now, or None."""
+        self._follow_config()
+
+    def _follow_config(self) -> None:
+        """Have those who keep a copy of a parameter take over its value now and after CONFIG SET."""
+        config = self.config
+        config.on_change("slowlog-log-slower-than", self.slowlog.configure)
+        config.on_change("slowlog-max-len", self.slowlog.configure)
+        config.on_change("cache-size", lambda: self.engine.cache.resize(config.cache_size))
+        config.on_change("notify-keyspace-events", self._configure_notifications)
+        self._configure_notifications()
+
+    def _configure_notifications(self) -> None:
+        self.notifications.configure(self.config.notify_keyspace_events)
 
     # ---- clients
 
@@ -97,6 +120,7 @@ class Instance:
     def forget_client(self, client: Client) -> None:
         """The connection is gone: drop everything the client holds."""
         self.blocking.unblock(client)
+        self.watches.forget(client)
         self.clients.pop(client.id, None)
         self.monitors.pop(client.id, None)
         if client.paused:
@@ -108,7 +132,7 @@ class Instance:
         self.monitors.pop(client.id, None)
         client.is_monitor = False
         client.transaction = None
-        client.watching = None
+        self.watches.forget(client)
         client.tracking = None
         client.db = self.engine.database(0)
         client.name = b""
@@ -162,10 +186,13 @@ class Instance:
 
     def feed_monitors(self, client: Client, argv: list[bytes]) -> None:
         """Show a command to those who run MONITOR."""
+        line = monitor_line(client, argv)
+        for monitor in list(self.monitors.values()):
+            monitor.push(line)
 
     def describe_client(self, client: Client) -> bytes:
         """The client as CLIENT LIST shows it."""
-        return b"id=%d addr=%b name=%b" % (client.id, client.address.encode(), client.name)
+        return describe(client)
 
     def may_stay_subscribed(self, client: Client) -> bool:
         """Whether the client's user may see all channels that the client is subscribed to."""
@@ -174,7 +201,7 @@ class Instance:
     def note_slow(self, client: Client, entry: Any, argv: list[bytes], spent_ns: int) -> None:
         """A command took at least slowlog-log-slower-than."""
         if not entry.flags & self._skip_slowlog:
-            self.slowlog.add(argv, spent_ns, self.engine.now_ms, client.address, client.name)
+            self.slowlog.add(shown_arguments(argv), spent_ns, self.engine.now_ms, client.address, client.name)
 
     def refresh_observer(self, database: Database) -> None:
         """Decide anew who hears of changes in a database; call it when interest in its keys begins or ends."""
@@ -192,6 +219,7 @@ class Instance:
     def database_changed(self, database: Database, other: Database | None = None) -> None:
         """All keys of a database are about to change at once: FLUSHDB, or SWAPDB with `other`."""
         self.blocking.changed_all(database)
+        self.watches.changed_all(database, other)
 
     # ---- failing writes
 
@@ -258,6 +286,14 @@ class Instance:
             sweep(self.engine, limit)
         if not self.reclaimer.idle:
             self.reclaimer.step(limit)
+
+    def pause(self, until_ms: int, pause_all: bool) -> None:
+        """Hold back all commands, or those that may write, until a time. Never weakens a pause that is in force."""
+        in_force = bool(self.pause_until_ms)
+        self.pause_all = pause_all or (in_force and self.pause_all)
+        self.pause_until_ms = max(self.pause_until_ms, until_ms)
+        self.engine.expiry_paused = True
+        self.refresh_fast()
 
     def unpause(self) -> None:
         """End CLIENT PAUSE; the held requests are looked at after this turn."""

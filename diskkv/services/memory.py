@@ -1,0 +1,79 @@
+"""How much memory the process takes, and for what."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diskkv.services.instance import Instance
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUsage:
+    """Sizes in bytes.
+
+    `dataset_bytes` is what caches data: the cache of values, LevelDB's memtables and blocks. `overhead_bytes` is the
+    rest of the resident memory. `startup_bytes` is the resident memory when the server was ready.
+    """
+
+    resident_bytes: int
+    peak_bytes: int
+    startup_bytes: int
+    dataset_bytes: int
+    clients_bytes: int
+
+    @property
+    def overhead_bytes(self) -> int:
+        """What is not data."""
+        return max(0, self.resident_bytes - self.dataset_bytes)
+
+    @property
+    def dataset_percentage(self) -> float:
+        """The data's share of what came after the start, 0 to 100."""
+        grown = self.resident_bytes - self.startup_bytes
+        return min(100.0, 100 * self.dataset_bytes / grown) if grown > 0 else 0.0
+
+
+def usage(instance: Instance) -> MemoryUsage:
+    """What the process takes now."""
+    store = instance.engine.store
+    resident = resident_bytes()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    leveldb_bytes = int(store.property("leveldb.approximate-memory-usage") or 0)
+    return MemoryUsage(
+        resident_bytes=resident,
+        peak_bytes=max(resident, peak),
+        startup_bytes=instance.startup_memory_bytes,
+        dataset_bytes=instance.engine.cache.size_bytes + leveldb_bytes,
+        clients_bytes=sum(client.input_bytes + client.output_bytes for client in instance.clients.values()),
+    )
+
+
+def resident_bytes() -> int:
+    """The process' resident memory."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE_BYTES
+
+
+@cache
+def total_memory_bytes() -> int:
+    """The machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
+
+
+def human_size(size_bytes: int) -> str:
+    """A size as INFO's *_human fields show it: 512B, 1.50K, 2.00M."""
+    if size_bytes < 1024:
+        return f"{size_bytes}B"
+    size = float(size_bytes)
+    for unit in "KMGTP":
+        size /= 1024
+        if size < 1024 or unit == "P":
+            break
+    return f"{size:.2f}{unit}"
