@@ -19,6 +19,7 @@ settings.register_profile(
     deadline=None,
     derandomize=False,
     print_blob=True,
+    report_multiple_bugs=False,
     # Real servers answer as fast as the machine lets them; slow data generation is no finding here.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

@@ -138,6 +138,11 @@ def run_example(
             argv = last[step.connection]
             where = f"step {number} of {example.name!r}, RESP{protocol}: {step.connection}{step.action} {show(argv)}\n"
             assert same_reply(argv, mine, theirs), where + explain(argv, mine, theirs)
+    except BaseException:
+        # What the rest of the steps would have undone (a pause, a configuration) must not meet the next example.
+        for server in (subject, reference):
+            servers.POOL.discard(server)
+        raise
     finally:
         for side in sides:
             side.close()

@@ -13,11 +13,11 @@ def test_words() -> None:
 
 
 def test_examples() -> None:
-    (one, two) = parse_examples("# one\nGET k\n2~ BLPOP l 0\n2<\n\n# two\n3!")
+    (one, two) = parse_examples("# one\nGET k\n2~ ECHO x\n2<\n\n# two\n3!")
     assert one.name == "one"
     assert [(step.connection, step.action, step.argv) for step in one.steps] == [
         (1, ">", (b"GET", b"k")),
-        (2, "~", (b"BLPOP", b"l", b"0")),
+        (2, "~", (b"ECHO", b"x")),
         (2, "<", ()),
     ]
     assert two.steps[0].action == "!"

@@ -126,7 +126,9 @@ DOCUMENTED: dict[str, Steps] = {
         # A digest is looked at only when there is a string to compare it with.
         ("SET k v IFDEQ short", NIL),
         ("SET k v IFDNE short", OK),
+        ("SET k w", OK),
         ("SET k v IFDEQ short", ERROR),
+        ("GET k", b"w"),
     ],
     "other types": [
         ("HSET h f v", 1),
