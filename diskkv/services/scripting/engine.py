@@ -270,12 +270,13 @@ class ScriptEngine:
         try:
             if len(keys) + len(args) > _MAX_STACK_ARGUMENTS:
                 return self._run_pending(running, function, keys, args, resp)
-            size = sum(map(len, keys)) + sum(map(len, args))
-            if sandbox.under_pressure(4 * size):
+            words = [*keys, *args]
+            size = 4 * sum(map(len, words))
+            if sandbox.memory_used() + size > sandbox.pressure_bytes and sandbox.under_pressure(size):
                 sandbox.restore_limit()
                 return b"-%b\r\n" % _OUT_OF_MEMORY
             enter = sandbox.run_function if running.is_function else sandbox.run_script
-            reply: bytes = enter(function, running.name, resp, len(keys), *keys, *args)
+            reply: bytes = enter(function, running.name, resp, len(keys), *words)
         except LuaError as error:
             reply = b"-%b script: %b\r\n" % (self._stopped_outside(error), running.name)
         finally:
@@ -439,9 +440,14 @@ class ScriptEngine:
     def _dispatch(self, argv: tuple[Any, ...]) -> bytes:
         """Run one command and return its reply; CommandErrors become replies, other exceptions end the run."""
         try:
-            if not argv:
+            words = list(argv)
+            for word in words:
+                if word.__class__ is not bytes:
+                    words = self._arguments(argv)
+                    break
+            if not words:
                 raise CommandError(_NO_ARGUMENTS)
-            reply = self.execute(self._arguments(argv), self._resp)
+            reply = self.execute(words, self._resp)
         except CommandError as error:
             return error.reply
         except BaseException as exc:  # noqa: BLE001 (it must cross Lua unharmed; _after_abort raises it again)

@@ -281,6 +281,15 @@ def test_a_kill_names_the_line(commands: Commands) -> None:
     assert evaluate(killing_engine(commands), b"\n\nwhile true do end").endswith(b", on @user_script:3.\r\n")
 
 
+def test_a_kill_reaches_a_script_whose_huge_reply_is_being_made(commands: Commands) -> None:
+    source = b"local t = 1 for n = 1, 4 do local u = {} for i = 1, 50 do u[i] = t end t = u end return t"
+    reply = evaluate(killing_engine(commands), source)
+    assert reply.startswith(b"-ERR Script killed by user with SCRIPT KILL... script: "), reply[:100]
+    engine = killing_engine(commands)
+    evaluate(engine, source)
+    assert evaluate(engine, b"return 1") == b":1\r\n"
+
+
 def test_only_a_running_script_that_has_not_written_can_be_killed(commands: Commands) -> None:
     engine = ScriptEngine(commands, busy_threshold_ms=0)
     refused: list[bytes] = []
