@@ -14,6 +14,7 @@ from typing import Any
 from diskkv.commands.registry import TABLE, Command, Flag
 from diskkv.errors import CommandError, StorageError
 from diskkv.resp import reply
+from diskkv.services import transactions
 from diskkv.services.blocking import Block
 from diskkv.services.client import Client
 
@@ -116,7 +117,9 @@ def _checked(client: Client, argv: list[bytes]) -> Any:
         check_permission(client, entry, argv)
         check_state(client, entry)
     except CommandError as exc:
-        if client.transaction is not None:
+        if entry is not None and entry.name == "exec":
+            exc = transactions.abort(client, exc)
+        elif client.transaction is not None:
             client.transaction.failed = True
         return _rejected(client, entry, exc)
     instance = client.instance
@@ -181,7 +184,9 @@ def check_permission(client: Client, entry: Command, argv: list[bytes]) -> None:
 def check_state(client: Client, entry: Command) -> None:
     """Refuse what the server or the client's mode does not allow now."""
     instance = client.instance
-    if instance.write_error is not None and entry.flags & Flag.WRITE and entry.name not in _FREES_SPACE:
+    if instance.write_error is not None and any(
+        command.flags & Flag.WRITE and command.name not in _FREES_SPACE for command in _would_run(client, entry)
+    ):
         raise CommandError(instance.write_refusal())
     if client.subscriptions and client.resp == 2 and entry.name not in _IN_SUBSCRIPTION:
         message = (
@@ -201,7 +206,16 @@ def _is_paused(client: Client, entry: Command) -> bool:
     instance = client.instance
     if entry.name in ("client|unpause", "client|pause") or client.is_script:
         return False
-    return instance.pause_all or bool(entry.flags & (Flag.WRITE | Flag.MAY_REPLICATE)) or entry.name == "exec"
+    return instance.pause_all or any(
+        command.flags & (Flag.WRITE | Flag.MAY_REPLICATE) for command in _would_run(client, entry)
+    )
+
+
+def _would_run(client: Client, entry: Command) -> list[Command]:
+    """The commands that an entry stands for: EXEC for those that are queued."""
+    if entry.name == "exec" and client.transaction is not None:
+        return [queued for queued, _ in client.transaction.commands]
+    return [entry]
 
 
 def unknown_command(argv: list[bytes]) -> CommandError:

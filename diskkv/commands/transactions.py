@@ -1,0 +1,108 @@
+"""Transactions: MULTI queues commands, EXEC runs them with nothing in between and all in one batch on disk."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from diskkv.commands import dispatch
+from diskkv.commands.registry import Flag, KeySpec, command
+from diskkv.errors import CommandError
+from diskkv.resp.reply import OK
+from diskkv.services.acl import Denial
+from diskkv.services.client import Client
+from diskkv.services.transactions import Transaction, discard
+
+_FLAGS = Flag.NOSCRIPT | Flag.LOADING | Flag.STALE
+_QUICK = _FLAGS | Flag.FAST | Flag.ALLOW_BUSY
+
+_DENIED = {
+    "command": b"no permission to execute the command or subcommand",
+    "key": b"no permission to touch the specified keys",
+    "channel": b"no permission to access one of the channels used as arguments to the command",
+}
+
+
+@command("MULTI", arity=1, flags=_QUICK, group="transactions", since="1.2.0", complexity="O(1)")
+def multi(client: Client, argv: list[bytes]) -> bytes:
+    """Queue the commands that follow until EXEC."""
+    if client.transaction is not None:
+        raise CommandError(b"ERR MULTI calls can not be nested")
+    client.transaction = Transaction(client)
+    client.refresh()
+    return OK
+
+
+@command("DISCARD", arity=1, flags=_QUICK, group="transactions", since="2.0.0",
+         complexity="O(N), where N is the number of queued commands.")  # fmt: skip
+def discard_(client: Client, argv: list[bytes]) -> bytes:
+    """Forget the queued commands and the watched keys."""
+    if client.transaction is None:
+        raise CommandError(b"ERR DISCARD without MULTI")
+    discard(client)
+    return OK
+
+
+@command("WATCH", arity=-2, flags=_QUICK, keys=KeySpec("RO", last=-1), group="transactions", since="2.2.0",
+         complexity="O(1) for every key.", syntax="key [key ...]")  # fmt: skip
+def watch(client: Client, argv: list[bytes]) -> bytes:
+    """Have the next EXEC do nothing if one of the keys changes before it."""
+    if client.transaction is not None:
+        raise CommandError(b"ERR WATCH inside MULTI is not allowed")
+    client.instance.watches.watch(client, argv[1:])
+    return OK
+
+
+@command("UNWATCH", arity=1, flags=_QUICK, group="transactions", since="2.2.0", complexity="O(1)")
+def unwatch(client: Client, argv: list[bytes]) -> bytes:
+    """Forget all watched keys."""
+    client.instance.watches.forget(client)
+    return OK
+
+
+@command("EXEC", arity=1, flags=_FLAGS | Flag.SKIP_SLOWLOG, group="transactions", since="1.2.0",
+         complexity="Depends on the queued commands.")  # fmt: skip
+def exec_(client: Client, argv: list[bytes]) -> bytes:
+    """Run the queued commands, unless a watched key changed (null) or one of them was refused (EXECABORT)."""
+    transaction: Transaction | None = client.transaction
+    if transaction is None:
+        raise CommandError(b"ERR EXEC without MULTI")
+    watches = client.instance.watches
+    touched = watches.is_touched(client)
+    watches.forget(client)
+    if transaction.failed or touched:
+        discard(client)
+        if transaction.failed:
+            raise CommandError(b"EXECABORT Transaction discarded because of previous errors.")
+        return client.null_array
+    replies = [b"*%d\r\n" % len(transaction.commands)]
+    try:
+        for entry, queued in transaction.commands:
+            # A command may answer nothing: CLIENT REPLY OFF.
+            replies.append(_run(client, entry, queued) or b"")
+    finally:
+        discard(client)
+    return b"".join(replies)
+
+
+def _run(client: Client, entry: Any, argv: list[bytes]) -> bytes | None:
+    """Run one queued command; the user's permissions may have changed since it was queued."""
+    instance = client.instance
+    if not client.user.unrestricted:
+        denial = instance.acl.check(client.user, entry, argv)
+        if denial is not None:
+            return _denied(client, denial)
+    result: bytes | None = dispatch.call(client, entry, argv)
+    if instance.monitors and not entry.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
+        instance.feed_monitors(client, argv)
+    return result
+
+
+def _denied(client: Client, denial: Denial) -> bytes:
+    with contextlib.suppress(CommandError):
+        # Only for its entry in the ACL log: EXEC has a message of its own.
+        client.instance.login.refuse(client, denial)
+    return CommandError(
+        b"NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command "
+        b"is no longer allowed for the following reason: " + _DENIED.get(denial.reason, b"no permission")
+    ).reply
