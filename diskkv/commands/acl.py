@@ -15,6 +15,7 @@ from diskkv.services.client import Client
 
 _OPEN = Flag.NOSCRIPT | Flag.LOADING | Flag.STALE
 _ADMIN = _OPEN | Flag.ADMIN
+_ALL_NODES = ("request_policy:all_nodes", "response_policy:all_succeeded")
 _SHOWN_ENTRIES = 10
 
 _HELP = (
@@ -153,7 +154,7 @@ def _selector_fields(selector: Selector) -> list[tuple[bytes, bytes]]:
 
 
 @command("ACL SETUSER", arity=-3, flags=_ADMIN, group="server", since="6.0.0", syntax="username [rule [rule ...]]",
-         complexity="O(N) where N is the number of rules.")  # fmt: skip
+         complexity="O(N) where N is the number of rules.", tips=_ALL_NODES)  # fmt: skip
 def acl_setuser(client: Client, argv: list[bytes]) -> bytes:
     """Create a user, or change one by further rules."""
     username, *rules = _take_secret(argv)
@@ -162,7 +163,7 @@ def acl_setuser(client: Client, argv: list[bytes]) -> bytes:
 
 
 @command("ACL DELUSER", arity=-3, flags=_ADMIN, group="server", since="6.0.0", syntax="username [username ...]",
-         complexity="O(N) where N is the number of connections.")  # fmt: skip
+         complexity="O(N) where N is the number of connections.", tips=_ALL_NODES)  # fmt: skip
 def acl_deluser(client: Client, argv: list[bytes]) -> bytes:
     """Delete users and close their connections."""
     return integer(_acl(client).delete_users(_take_secret(argv)))
@@ -225,7 +226,7 @@ def acl_load(client: Client, argv: list[bytes]) -> bytes:
 
 
 @command("ACL SAVE", arity=2, flags=_ADMIN, group="server", since="6.0.0",
-         complexity="O(N) where N is the number of users.")  # fmt: skip
+         complexity="O(N) where N is the number of users.", tips=_ALL_NODES)  # fmt: skip
 def acl_save(client: Client, argv: list[bytes]) -> bytes:
     """Write all users to the ACL file."""
     _acl(client).save()

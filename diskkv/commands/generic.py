@@ -198,7 +198,7 @@ def renamenx(client: Client, argv: list[bytes]) -> bytes:
     "MOVE",
     arity=3,
     flags=Flag.WRITE | Flag.FAST,
-    keys=KeySpec("RW access delete"),
+    keys=KeySpec("RW access update"),
     group="generic",
     since="1.0.0",
     complexity="O(1)",

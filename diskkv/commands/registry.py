@@ -58,7 +58,7 @@ class Flag(IntFlag):
 _FLAG_NAMES = {
     flag: flag.name.lower() if flag is not Flag.MOVABLEKEYS else "movablekeys"
     for flag in Flag
-    if flag.name and flag not in (Flag.DANGEROUS, Flag.PLAIN, Flag.PROTECTED)
+    if flag.name and flag not in (Flag.DANGEROUS, Flag.PLAIN, Flag.PROTECTED, Flag.TOUCHES_ARBITRARY_KEYS)
 }
 
 _GROUP_CATEGORIES = {
