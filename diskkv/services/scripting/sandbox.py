@@ -6,6 +6,10 @@ closures, takes and returns bytes, numbers and tables only, and attribute access
 Memory is bounded by the runtime's own allocator. An allocation that fails inside Lua is an ordinary "not enough memory"
 error there; one that fails while lupa pushes a value could not be unwound, so callers make room first (`make_room`)
 and callbacks check `under_pressure`.
+
+Time is bounded by an instruction hook, which runs between Lua instructions, not inside C functions of the standard
+library. Of those only the pattern matcher can take long: a pattern that backtracks over a long subject holds the server
+until it is done, as it does in Redis.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 -- The cjson library: lua-cjson 2.1.0 as Redis ships it (same defaults, limits and error texts).
-local host, lib = ...
+local _, lib = ...
 local NULL, bad_argument = lib.NULL, lib.bad_argument
-local error, type, tonumber, tostring, select, next, pairs = error, type, tonumber, tostring, select, next, pairs
+local error, type, tonumber, tostring, select, next = error, type, tonumber, tostring, select, next
 local rawget = rawget
 local byte, sub, find, format, gsub, char = string.byte, string.sub, string.find, string.format, string.gsub, string.char
 local match, lower, concat, floor, huge = string.match, string.lower, table.concat, math.floor, math.huge

@@ -3,8 +3,7 @@
 -- redis.call itself is a Python callback (a C function, so that error positions and tail calls look as in Redis); it
 -- converts plain replies in Python and comes here for the ones that need a table.
 local host, sandbox = ...
-local lib, on_error, KILL = sandbox.lib, sandbox.on_error, sandbox.KILL
-local NULL = lib.NULL
+local on_error, KILL = sandbox.on_error, sandbox.KILL
 local is_killed, rearm = sandbox.is_killed, sandbox.rearm
 local type, tostring, tonumber, select, rawget, next = type, tostring, tonumber, select, rawget, next
 local rawxpcall, collectgarbage = xpcall, collectgarbage

@@ -23,7 +23,7 @@ local rawnext, rawpairs, rawgetfield, rawsetfield = next, pairs, rawget, rawset
 local rawsetmetatable, rawgetmetatable, setfenv, unpack = setmetatable, getmetatable, setfenv, unpack
 local rawloadstring, rawcollectgarbage = loadstring, collectgarbage
 local cocreate, coresume, cowrap = coroutine.create, coroutine.resume, coroutine.wrap
-local sub, byte, find, gsub, floor = string.sub, string.byte, string.find, string.gsub, math.floor
+local sub, byte, find, gsub = string.sub, string.byte, string.find, string.gsub
 local concat = table.concat
 
 local REAL = {}
