@@ -45,9 +45,11 @@ class Transaction:
         if self.size_bytes > client.instance.config.client_query_buffer_limit:
             client.instance.stats.input_buffer_limit_disconnections += 1
             discard(client)
-            client.out.clear()
-            client.close()
+            client.kill()
         return QUEUED
+
+    def __len__(self) -> int:
+        return len(self.commands)
 
 
 def discard(client: Client) -> None:
@@ -74,6 +76,9 @@ class Watching:
         """By database number and key: when the value goes past its time, 0 for never."""
         self.expired: dict[tuple[int, bytes], bool] = {}
         """Those keys that were past their time already when WATCH came: their deletion is no change."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
 class Watches:
@@ -128,9 +133,7 @@ class Watches:
         if watching.dirty:
             return True
         now_ms = self._engine.now_ms
-        return any(
-            0 < gone_ms <= now_ms and place not in watching.expired for place, gone_ms in watching.keys.items()
-        )
+        return any(0 < gone_ms <= now_ms and place not in watching.expired for place, gone_ms in watching.keys.items())
 
     # ---- the keys' side
 
