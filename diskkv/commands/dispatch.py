@@ -184,10 +184,12 @@ def check_permission(client: Client, entry: Command, argv: list[bytes]) -> None:
 def check_state(client: Client, entry: Command) -> None:
     """Refuse what the server or the client's mode does not allow now."""
     instance = client.instance
-    if instance.write_error is not None and any(
-        command.flags & Flag.WRITE and command.name not in _FREES_SPACE for command in _would_run(client, entry)
+    gate = instance.writes
+    if gate.reason is not None and any(
+        command.flags & Flag.WRITE and (gate.failed is not None or command.name not in _FREES_SPACE)
+        for command in _would_run(client, entry)
     ):
-        raise CommandError(instance.write_refusal())
+        raise CommandError(gate.refusal())
     if client.subscriptions and client.resp == 2 and entry.name not in _IN_SUBSCRIPTION:
         message = (
             f"ERR Can't execute '{entry.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "

@@ -61,13 +61,13 @@ class LevelDBStore:
                 compression="snappy" if options.compression else None,
             )
         except plyvel.CorruptionError as exc:
-            message = f"the data in {self.path} is corrupt ({exc}); see `diskkvctl repair`"
+            message = f"the data in {self.path} is corrupt ({_text(exc)}); see `diskkvctl repair`"
             raise CorruptionError(message) from exc
         except plyvel.Error as exc:
-            if "lock" in str(exc):
+            if "lock" in _text(exc):
                 message = f"{self.path} is in use by another process"
                 raise ConfigError(message) from exc
-            message = f"cannot open {self.path}: {exc}"
+            message = f"cannot open {self.path}: {_text(exc)}"
             raise StorageError(message) from exc
 
     def get(self, key: bytes) -> bytes | None:
@@ -151,6 +151,10 @@ def _sync_path(path: Path) -> None:
 
 
 def _storage_error(exc: Exception) -> StorageError:
-    if isinstance(exc, plyvel.CorruptionError):
-        return CorruptionError(str(exc))
-    return StorageError(str(exc))
+    return (CorruptionError if isinstance(exc, plyvel.CorruptionError) else StorageError)(_text(exc))
+
+
+def _text(exc: Exception) -> str:
+    """LevelDB's message, which plyvel passes on as bytes."""
+    message = exc.args[0] if exc.args else ""
+    return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)

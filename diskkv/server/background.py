@@ -41,7 +41,7 @@ async def _sync_every_second(reactor: Reactor) -> None:
             await trio.to_thread.run_sync(engine.store.sync)
         except StorageError as exc:
             log.error("cannot sync: %s", exc)
-            reactor.instance.writes_failed(str(exc))
+            reactor.instance.writes.store_failed(str(exc))
             continue
         synced = commits
 
@@ -52,6 +52,7 @@ async def _cron(reactor: Reactor) -> None:
     while True:
         await trio.sleep(_CRON_INTERVAL_S)
         instance.sample_stats(time.monotonic())
+        instance.writes.check_space()
         limit_s = instance.config.timeout
         if limit_s:
             now_ms = time.time_ns() // 1_000_000
@@ -71,9 +72,9 @@ async def _retry_writes(reactor: Reactor) -> None:
     instance = reactor.instance
     while True:
         await trio.sleep(_RETRY_INTERVAL_S)
-        if instance.write_error is not None:
-            instance.try_again()
-            if instance.write_error is None:
+        if instance.writes.failed is not None and not reactor.compacting:
+            instance.writes.try_again()
+            if instance.writes.failed is None:
                 log.info("writes work again")
 
 
@@ -84,5 +85,9 @@ async def _compact_emptied(reactor: Reactor) -> None:
         await trio.sleep(_COMPACT_INTERVAL_S)
         if ranges:
             start, stop = ranges.pop(0)
-            with contextlib.suppress(StorageError):
-                await trio.to_thread.run_sync(reactor.engine.store.compact, start, stop)
+            reactor.compacting = True
+            try:
+                with contextlib.suppress(StorageError):
+                    await trio.to_thread.run_sync(reactor.engine.store.compact, start, stop)
+            finally:
+                reactor.compacting = False

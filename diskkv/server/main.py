@@ -79,8 +79,8 @@ def serve(config: Config) -> int:
     for listener in listeners:
         reactor.listen(listener)
     _announce(instance, time.monotonic() - began)
-    # Requests make no reference cycles, but the containers of a turn would trigger a collection every few turns, each of
-    # which walks over the cache's dictionaries. What is alive now is never collected, the rest seldom looked at.
+    # Requests make no reference cycles, but the containers of a turn would trigger a collection every few turns, each
+    # of which walks over the cache's dictionaries. What is alive now is never collected, the rest seldom looked at.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -43,6 +43,8 @@ class Reactor:
         self.connections: dict[int, Connection] = {}
         self.listeners: dict[int, socket.socket] = {}
         self.stopping = False
+        self.compacting = False
+        """A thread is inside the store, which must not be closed meanwhile."""
         self.sync_always = instance.config.appendfsync == "always"
         self._active: list[Connection] = []
         self._unfinished: list[Connection] = []
@@ -108,7 +110,12 @@ class Reactor:
         active = self._active
         connections = self.connections
         unfinished, self._unfinished = self._unfinished, []
+        stats = self.instance.stats
+        full_at = stats.input_bytes + self.instance.config.turn_max_bytes
         for fd, event in events:
+            if stats.input_bytes > full_at:
+                # What was not looked at is reported again by the next poll.
+                break
             connection = connections.get(fd)
             if connection is None:
                 self._accept(fd)
@@ -188,8 +195,8 @@ class Reactor:
     def _refuse_turn(self, exc: StorageError) -> None:
         """The commit failed: nothing of this turn happened, and its replies say so."""
         log.error("cannot write: %s; refusing writes until it works again", exc)
-        self.instance.writes_failed(str(exc))
-        refusal = reply.error(self.instance.write_refusal())
+        self.instance.writes.store_failed(str(exc))
+        refusal = reply.error(self.instance.writes.refusal())
         for connection in self._active:
             connection.out[:] = [refusal] * len(connection.out)
 

@@ -20,7 +20,6 @@ from diskkv.engine.engine import Engine
 from diskkv.engine.expiry import sweep
 from diskkv.engine.reclaim import Reclaimer
 from diskkv.engine.store import Store
-from diskkv.errors import StorageError
 from diskkv.services.blocking import Blocking
 from diskkv.services.client import Client
 from diskkv.services.clients import describe
@@ -32,6 +31,7 @@ from diskkv.services.redaction import shown_arguments
 from diskkv.services.slowlog import SlowLog
 from diskkv.services.stats import Stats
 from diskkv.services.transactions import Watches
+from diskkv.services.write_gate import WriteGate
 
 _BUSY_ROWS = 50
 _IDLE_ROWS = 1000
@@ -69,8 +69,7 @@ class Instance:
         self._plain_commands: dict[str, Any] = {}
         self._skip_slowlog = 0
         self.monitors: dict[int, Client] = {}
-        self.write_error: str | None = None
-        """Why writes are refused (the last commit failed), else None."""
+        self.writes = WriteGate(config, self.engine, self.refresh_fast)
         self.active_expire = True
         """Whether the sweeper runs (DEBUG SET-ACTIVE-EXPIRE)."""
         self.pause_until_ms = 0
@@ -221,31 +220,10 @@ class Instance:
         self.blocking.changed_all(database)
         self.watches.changed_all(database, other)
 
-    # ---- failing writes
-
-    def writes_failed(self, reason: str) -> None:
-        """A commit failed: refuse writes until `try_again` succeeds."""
-        self.write_error = reason
-        self.refresh_fast()
-
-    def write_refusal(self) -> bytes:
-        """The error that writes get meanwhile."""
-        return (
-            "MISCONF diskkv cannot write to its data directory. Commands that may modify the data set are disabled "
-            f"until it can again. Reason: {self.write_error}"
-        ).encode()
-
-    def try_again(self) -> None:
-        """See whether the store takes writes again; LevelDB needs to be reopened after a failed write."""
-        if self.write_error is None:
-            return
-        try:
-            self.engine.reopen()
-        except StorageError as exc:
-            self.write_error = str(exc)
-            return
-        self.write_error = None
-        self.refresh_fast()
+    @property
+    def write_error(self) -> str | None:
+        """Why (some) writes are refused, None when they are not."""
+        return self.writes.reason
 
     # ---- time
 
