@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from diskkv.codec.header import Header, decode_header
 from diskkv.codec.keys import (
+    ELEMENT_PREFIX_SIZE,
+    GARBAGE_LIST_HEAD,
+    GARBAGE_LIST_TAIL,
     GARBAGE_OBJECT,
     GARBAGE_TAG,
     HEADER_PREFIX_SIZE,
+    KIND_LIST_ITEM,
     database_range,
     decode_garbage_row,
+    decode_index_range,
+    element_prefix,
+    encode_index_range,
     expiry_row,
     garbage_row,
     object_range,
 )
+from diskkv.codec.numbers import decode_i64, encode_i64
 from diskkv.engine.engine import Engine
 
 _QUEUE_END = b"h"
@@ -31,7 +39,7 @@ class Reclaimer:
         self._engine = engine
         self._position: dict[bytes, bytes] = {}
         self._deleted: dict[bytes, int] = {}
-        self.ranges: list[tuple[bytes, bytes]] = []
+        self.ranges = engine.emptied
         self.reclaimed_rows = 0
 
     @property
@@ -51,8 +59,12 @@ class Reclaimer:
     def step(self, limit: int) -> int:
         """Delete at most about `limit` rows inside the open turn; answers how many, 0 when nothing is left to do."""
         done = 0
-        for row, _ in self._engine.rows.scan(GARBAGE_TAG, _QUEUE_END):
-            done += self._slice(row, limit - done)
+        for row, raw in self._engine.rows.scan(GARBAGE_TAG, _QUEUE_END):
+            what, ident = decode_garbage_row(row)
+            if what in (GARBAGE_LIST_HEAD, GARBAGE_LIST_TAIL):
+                done += self._list_slice(row, ident, what == GARBAGE_LIST_TAIL, raw, limit - done)
+            else:
+                done += self._slice(row, limit - done)
             if done >= limit:
                 break
         self.reclaimed_rows += done
@@ -80,6 +92,29 @@ class Reclaimer:
         self._position.pop(garbage, None)
         if self._deleted.pop(garbage, 0) + done >= _COMPACT_ROWS:
             self.ranges.append((start, stop))
+        return done + 1
+
+    def _list_slice(self, garbage: bytes, oid: int, is_tail: bool, raw: bytes, limit: int) -> int:
+        """Delete up to `limit` rows that were cut off an end of a list, the outermost ones first.
+
+        The list may grow back meanwhile and then changes the garbage row; so how far this came is kept there too.
+        """
+        rows = self._engine.rows
+        prefix = element_prefix(oid, KIND_LIST_ITEM)
+        first, last = decode_index_range(raw)
+        start, stop = prefix + encode_i64(first), prefix + encode_i64(last)
+        done = 0
+        for row, _ in rows.scan(start, stop, is_tail):
+            if done >= limit:
+                index = decode_i64(row[ELEMENT_PREFIX_SIZE:])
+                rows.put(garbage, encode_index_range(first, index + 1) if is_tail else encode_index_range(index, last))
+                self._deleted[garbage] = self._deleted.get(garbage, 0) + done
+                return done
+            rows.delete(row)
+            done += 1
+        rows.delete(garbage)
+        if self._deleted.pop(garbage, 0) + done >= _COMPACT_ROWS:
+            self.ranges.append((prefix, stop) if not is_tail else (start, object_range(oid)[1]))
         return done + 1
 
     def _bury(self, db_id: int, row: bytes, record: bytes) -> None:

@@ -1,0 +1,453 @@
+"""Lists: packed in the header while small, one row an item once large.
+
+A list within list-max-listpack-size is packed: `Header.value` is the list of its items, and `Header.ext` (in memory
+only) the bytes that a listpack of them would take, None when not counted yet. A longer one has rows:
+
+    kind KIND_LIST_ITEM    sub = index:i64                 value: the item
+    Header.ext             [head, packed_bytes, pending]
+
+The items have the indexes head .. head + count - 1; a new list starts at 0 and grows to both sides. PUSH and POP are
+point writes and reads, never scans over deleted rows. `packed_bytes` is what a listpack of the items would take, -1
+when it is not known (not kept for lists far too long to become packed again). As in Redis, a list that shrinks to half
+the limit is packed again.
+
+Cutting many items off an end (LTRIM, LPOP with a count) leaves their rows to the reclaimer: a garbage row names their
+indexes, and `pending` (PENDING_HEAD, PENDING_TAIL) says that there may be one. Rows outside head .. head + count - 1
+are never read. A list that grows back over such indexes overwrites the rows and takes them out of the garbage row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from diskkv.codec.header import LIST, Header, Value
+from diskkv.codec.keys import (
+    GARBAGE_LIST_HEAD,
+    GARBAGE_LIST_TAIL,
+    KIND_LIST_ITEM,
+    decode_index_range,
+    element_prefix,
+    encode_index_range,
+    garbage_row,
+)
+from diskkv.codec.listpack_size import EMPTY_BYTES, entry_bytes, listpack_bytes
+from diskkv.codec.numbers import encode_i64
+from diskkv.engine.database import Database
+from diskkv.engine.engine import Engine
+from diskkv.errors import CorruptionError, WrongTypeError
+
+PENDING_HEAD = 1
+PENDING_TAIL = 2
+
+INLINE_ROWS = 1024
+"""More rows than this are not deleted by the command that drops them, but by the reclaimer."""
+COUNTED_ITEMS = 20_000
+"""The bytes of longer lists are not kept: they are far from becoming packed."""
+
+_SIZE_LIMITS_BYTES = (4096, 8192, 16384, 32768, 65536)
+_COUNT_LIMIT_BYTES = 8192
+"""A list that is limited by its number of items is limited to this size too."""
+
+
+def require_list(value: Value) -> Header:
+    """The value as a list. Raises WrongTypeError when it is none."""
+    if value.__class__ is bytes or value.type != LIST:  # type: ignore[union-attr]
+        raise WrongTypeError
+    return value  # type: ignore[return-value]
+
+
+def length(header: Header) -> int:
+    """The number of items."""
+    return header.count if header.value is None else len(header.value)
+
+
+# ---- limits
+
+
+def exceeds_limit(limit: int, size_bytes: int, count: int) -> bool:
+    """Whether a list of this size is too large to be packed; `limit` is list-max-listpack-size."""
+    if limit < 0:
+        return size_bytes > _SIZE_LIMITS_BYTES[min(-limit, 5) - 1]
+    return size_bytes > _COUNT_LIMIT_BYTES or count > (limit or 1)
+
+
+def packed_bytes(header: Header) -> int:
+    """What a listpack of a packed list takes."""
+    size: int | None = header.ext
+    return listpack_bytes(header.value) if size is None else size
+
+
+def _shrinks(limit: int, size_bytes: int, count: int) -> bool:
+    """Whether a list of this size that has rows becomes packed again."""
+    if limit < 0:
+        return size_bytes <= _SIZE_LIMITS_BYTES[min(-limit, 5) - 1] // 2
+    return size_bytes <= _COUNT_LIMIT_BYTES and count <= (limit or 1) // 2
+
+
+def _may_shrink(limit: int, count: int) -> bool:
+    """Whether a list of so many items could become packed again: an entry takes at least two bytes."""
+    return count <= (_SIZE_LIMITS_BYTES[min(-limit, 5) - 1] // 4 if limit < 0 else (limit or 1) // 2)
+
+
+# ---- making lists
+
+
+def make(engine: Engine, items: list[bytes], expire_ms: int = 0) -> Header:
+    """A new list of at least one item, staging its rows when it is long."""
+    size = listpack_bytes(items) if len(items) <= COUNTED_ITEMS else -1
+    if size >= 0 and not exceeds_limit(engine.config.list_max_listpack_size, size, len(items)):
+        return Header(LIST, items, expire_ms, ext=size)
+    return with_rows(engine, items, size, expire_ms)
+
+
+def with_rows(engine: Engine, items: Iterable[bytes], size_bytes: int, expire_ms: int) -> Header:
+    """A new list that has rows, whatever its length; `size_bytes` of a listpack of the items, -1 for not known."""
+    oid = engine.new_oid()
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    put = engine.rows.put
+    count = 0
+    for item in items:
+        put(prefix + encode_i64(count), item)
+        count += 1
+    return Header(LIST, None, expire_ms, oid, count, (0, size_bytes if count <= COUNTED_ITEMS else -1, 0))
+
+
+def settled(engine: Engine, header: Header) -> Header:
+    """What a list with rows that lost items (or bytes) is to be stored as: packed again when it became small."""
+    limit = engine.config.list_max_listpack_size
+    count = header.count
+    if not _may_shrink(limit, count):
+        return header
+    head, size, pending = header.ext
+    if size < 0:
+        size = listpack_bytes(items_between(engine, header, 0, count))
+        header = Header(LIST, None, header.expire_ms, header.oid, count, (head, size, pending))
+    if not _shrinks(limit, size, count):
+        return header
+    return Header(LIST, read_range(engine, header, 0, count), header.expire_ms, ext=size)
+
+
+def remade(engine: Engine, items: list[bytes], size_bytes: int, expire_ms: int) -> Header:
+    """A list that has rows in a new object: packed when it is small enough to become packed again."""
+    if _shrinks(engine.config.list_max_listpack_size, size_bytes, len(items)):
+        return Header(LIST, items, expire_ms, ext=size_bytes)
+    return with_rows(engine, items, size_bytes, expire_ms)
+
+
+# ---- pushing
+
+
+def push(database: Database, key: bytes, old: Value | None, items: list[bytes], at_head: bool) -> int:
+    """Add items one after the other at one end (the last one ends up outermost); answers the new length.
+
+    Raises WrongTypeError. Source: https://redis.io/docs/latest/commands/lpush/
+    """
+    engine = database.engine
+    if old is None:
+        values: Any = []
+        size = EMPTY_BYTES
+        expire_ms = 0
+    else:
+        if old.__class__ is bytes or old.type != LIST:  # type: ignore[union-attr]
+            raise WrongTypeError
+        values = old.value  # type: ignore[union-attr]
+        if values is None:
+            return _push_rows(database, key, old, items, at_head)  # type: ignore[arg-type]
+        size = packed_bytes(old)  # type: ignore[arg-type]
+        expire_ms = old.expire_ms  # type: ignore[union-attr]
+    added = 0
+    for item in items:
+        added += len(item)
+    count = len(values) + len(items)
+    # What the new items take is only estimated by their length, as in Redis.
+    if exceeds_limit(engine.config.list_max_listpack_size, size + added, count):
+        _explode_and_push(database, key, old, items, at_head)  # type: ignore[arg-type]
+        return count
+    for item in items:
+        size += entry_bytes(item)
+    packed = [*reversed(items), *values] if at_head else values + items
+    database.put(key, Header(LIST, packed, expire_ms, ext=size), old)
+    return count
+
+
+def _explode_and_push(database: Database, key: bytes, old: Header | None, items: list[bytes], at_head: bool) -> None:
+    engine = database.engine
+    values = [] if old is None else old.value
+    combined = [*reversed(items), *values] if at_head else values + items
+    size = listpack_bytes(combined) if len(combined) <= COUNTED_ITEMS else -1
+    database.put(key, with_rows(engine, combined, size, 0 if old is None else old.expire_ms), old)
+
+
+def _push_rows(database: Database, key: bytes, old: Header, items: list[bytes], at_head: bool) -> int:
+    engine = database.engine
+    head, size, pending = old.ext
+    oid = old.oid
+    count: int = old.count + len(items)
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    put = engine.rows.put
+    if at_head:
+        for item in items:
+            head -= 1
+            put(prefix + encode_i64(head), item)
+        if pending & PENDING_HEAD:
+            pending = _take_back_head(engine, oid, head, pending)
+    else:
+        index = head + old.count
+        for item in items:
+            put(prefix + encode_i64(index), item)
+            index += 1
+        if pending & PENDING_TAIL:
+            pending = _take_back_tail(engine, oid, index, pending)
+    if size >= 0:
+        size = size + sum(map(entry_bytes, items)) if count <= COUNTED_ITEMS else -1
+    database.put(key, Header(LIST, None, old.expire_ms, oid, count, (head, size, pending)), old)
+    return count
+
+
+def _take_back_head(engine: Engine, oid: int, head: int, pending: int) -> int:
+    """The list begins at `head` again: what lies from there on is no garbage. Answers the new `pending`."""
+    row = garbage_row(GARBAGE_LIST_HEAD, oid)
+    # peek, not get: only element rows are kept right in the cache.
+    raw = engine.rows.peek(row)
+    if raw is not None:
+        start, stop = decode_index_range(raw)
+        if start < head:
+            if stop > head:
+                engine.rows.put(row, encode_index_range(start, head))
+            return pending
+        engine.rows.delete(row)
+    return pending & ~PENDING_HEAD
+
+
+def _take_back_tail(engine: Engine, oid: int, tail: int, pending: int) -> int:
+    """The list ends before `tail` again: what lies below it is no garbage. Answers the new `pending`."""
+    row = garbage_row(GARBAGE_LIST_TAIL, oid)
+    raw = engine.rows.peek(row)
+    if raw is not None:
+        start, stop = decode_index_range(raw)
+        if stop > tail:
+            if start < tail:
+                engine.rows.put(row, encode_index_range(tail, stop))
+            return pending
+        engine.rows.delete(row)
+    return pending & ~PENDING_TAIL
+
+
+# ---- popping and cutting
+
+
+def pop(database: Database, key: bytes, old: Header, at_head: bool) -> bytes:
+    """Remove and answer the item at one end; the key goes with the last one."""
+    item: bytes
+    values = old.value
+    if values is not None:
+        if at_head:
+            item = values[0]
+            rest = values[1:]
+        else:
+            item = values[-1]
+            rest = values[:-1]
+        if rest:
+            database.put(key, Header(LIST, rest, old.expire_ms, ext=packed_bytes(old) - entry_bytes(item)), old)
+        else:
+            database.delete(key, old)
+        return item
+    engine = database.engine
+    head, size, pending = old.ext
+    count = old.count - 1
+    row = element_prefix(old.oid, KIND_LIST_ITEM) + encode_i64(head if at_head else head + count)
+    found = engine.rows.peek(row)
+    if found is None:
+        raise _missing(row)
+    engine.rows.delete(row)
+    if not count:
+        database.delete(key, old)
+        return found
+    if size >= 0:
+        size -= entry_bytes(found)
+    header = Header(LIST, None, old.expire_ms, old.oid, count, (head + 1 if at_head else head, size, pending))
+    if count < COUNTED_ITEMS:
+        header = settled(engine, header)
+    database.put(key, header, old)
+    return found
+
+
+def pop_many(database: Database, key: bytes, old: Header, count: int, at_head: bool) -> list[bytes]:
+    """Remove and answer up to `count` (1 or more) items from one end inwards; the key goes with the last one."""
+    total = length(old)
+    count = min(count, total)
+    if at_head:
+        items = read_range(database.engine, old, 0, count)
+        cut(database, key, old, count, 0)
+    else:
+        items = read_range(database.engine, old, total - count, total)
+        items.reverse()
+        cut(database, key, old, 0, count)
+    return items
+
+
+def cut(database: Database, key: bytes, old: Header, at_head: int, at_tail: int) -> None:
+    """Remove so many items at both ends; the key goes with the last item."""
+    engine = database.engine
+    total = length(old)
+    left = total - at_head - at_tail
+    if left <= 0:
+        database.delete(key, old)
+        return
+    if old.value is not None:
+        rest = old.value[at_head : total - at_tail]
+        gone = listpack_bytes(old.value[:at_head]) + listpack_bytes(old.value[total - at_tail :]) - 2 * EMPTY_BYTES
+        database.put(key, Header(LIST, rest, old.expire_ms, ext=packed_bytes(old) - gone), old)
+    elif left <= INLINE_ROWS < at_head + at_tail:
+        # A short rest of a long list moves to a new object; the old one is reclaimed as a whole.
+        items = read_range(engine, old, at_head, at_head + left)
+        database.put(key, remade(engine, items, listpack_bytes(items), old.expire_ms), old)
+    else:
+        database.put(key, settled(engine, _cut_rows(engine, old, at_head, at_tail)), old)
+
+
+def _cut_rows(engine: Engine, old: Header, at_head: int, at_tail: int) -> Header:
+    head, size, pending = old.ext
+    tail = head + old.count
+    if size >= 0:
+        if at_head + at_tail <= INLINE_ROWS:
+            size -= sum(map(entry_bytes, items_between(engine, old, 0, at_head)))
+            size -= sum(map(entry_bytes, items_between(engine, old, old.count - at_tail, old.count)))
+        else:
+            size = -1
+    if at_head > INLINE_ROWS:
+        _leave_head(engine, old.oid, head, head + at_head)
+        pending |= PENDING_HEAD
+    elif at_head:
+        _delete_rows(engine, old.oid, head, head + at_head)
+    if at_tail > INLINE_ROWS:
+        _leave_tail(engine, old.oid, tail - at_tail, tail)
+        pending |= PENDING_TAIL
+    elif at_tail:
+        _delete_rows(engine, old.oid, tail - at_tail, tail)
+    ext = (head + at_head, size, pending)
+    return Header(LIST, None, old.expire_ms, old.oid, old.count - at_head - at_tail, ext)
+
+
+def _delete_rows(engine: Engine, oid: int, start: int, stop: int) -> None:
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    delete = engine.rows.delete
+    for index in range(start, stop):
+        delete(prefix + encode_i64(index))
+
+
+def _leave_head(engine: Engine, oid: int, start: int, stop: int) -> None:
+    """Have the reclaimer delete the rows of these indexes, and those it has been told of before."""
+    row = garbage_row(GARBAGE_LIST_HEAD, oid)
+    raw = engine.rows.peek(row)
+    if raw is not None:
+        start = min(start, decode_index_range(raw)[0])
+    engine.rows.put(row, encode_index_range(start, stop))
+    engine.has_garbage = True
+
+
+def _leave_tail(engine: Engine, oid: int, start: int, stop: int) -> None:
+    row = garbage_row(GARBAGE_LIST_TAIL, oid)
+    raw = engine.rows.peek(row)
+    if raw is not None:
+        stop = max(stop, decode_index_range(raw)[1])
+    engine.rows.put(row, encode_index_range(start, stop))
+    engine.has_garbage = True
+
+
+def _missing(row: bytes) -> CorruptionError:
+    return CorruptionError(f"item {row.hex()} of a list is missing")
+
+
+# ---- reading
+
+
+def get_at(engine: Engine, header: Header, index: int) -> bytes | None:
+    """The item at an index, negative from the tail; None outside the list."""
+    count = length(header)
+    if index < 0:
+        index += count
+    if not 0 <= index < count:
+        return None
+    if header.value is not None:
+        item: bytes = header.value[index]
+        return item
+    row = element_prefix(header.oid, KIND_LIST_ITEM) + encode_i64(header.ext[0] + index)
+    found = engine.rows.get(row)
+    if found is None:
+        raise _missing(row)
+    return found
+
+
+def clamp_range(start: int, stop: int, count: int) -> tuple[int, int]:
+    """(start, stop) with stop exclusive and 0 <= start <= stop <= count, of a Redis range (inclusive, negative)."""
+    if start < 0:
+        start = max(0, start + count)
+    if stop < 0:
+        stop += count
+    stop = min(stop, count - 1) + 1
+    return (start, stop) if start < stop else (0, 0)
+
+
+def read_range(engine: Engine, header: Header, start: int, stop: int) -> list[bytes]:
+    """The items with start <= index < stop, both within 0 .. length."""
+    if header.value is not None:
+        items: list[bytes] = header.value[start:stop]
+        return items
+    if start >= stop:
+        return []
+    cached = _read_cached(engine, header, start, stop)
+    return cached if cached is not None else list(items_between(engine, header, start, stop))
+
+
+_CACHED_RANGE_ITEMS = 1000
+
+
+def _read_cached(engine: Engine, header: Header, start: int, stop: int) -> list[bytes] | None:
+    """The items when all of them are staged or cached: then lookups are cheaper than an iterator. None otherwise."""
+    if stop - start > _CACHED_RANGE_ITEMS:
+        return None
+    rows = engine.rows
+    staged = rows.staged
+    cached = rows.cached
+    prefix = element_prefix(header.oid, KIND_LIST_ITEM)
+    head = header.ext[0]
+    last = prefix + encode_i64(head + stop - 1)
+    if last not in cached and last not in staged:
+        return None
+    names = [prefix + encode_i64(index) for index in range(head + start, head + stop)]
+    items: list[bytes] = []
+    append = items.append
+    for name in names:
+        item = staged.get(name)
+        if item is None:
+            item = cached.get(name)
+            if item is None:
+                return None
+        append(item)
+    rows.hits.update(names)
+    return items
+
+
+def items_between(engine: Engine, header: Header, start: int, stop: int, reverse: bool = False) -> Iterator[bytes]:
+    """The items with start <= index < stop, one after the other, without holding more than one.
+
+    To be finished or dropped before the turn ends. Raises CorruptionError when rows are missing.
+    """
+    if header.value is not None:
+        part = header.value[start:stop]
+        yield from reversed(part) if reverse else part
+        return
+    if start >= stop:
+        return
+    prefix = element_prefix(header.oid, KIND_LIST_ITEM)
+    head = header.ext[0]
+    seen = 0
+    rows = engine.rows.scan(prefix + encode_i64(head + start), prefix + encode_i64(head + stop), reverse)
+    for _, item in rows:
+        seen += 1
+        yield item
+    if seen != stop - start:
+        message = f"object {header.oid}, a list, has {seen} of the {stop - start} items from index {head + start} on"
+        raise CorruptionError(message)

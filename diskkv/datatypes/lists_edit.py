@@ -1,0 +1,310 @@
+"""Changing and finding items inside a list, and the operations that every data type has.
+
+Whatever shifts items moves as few as possible: the part of the list between two places that change which is largest
+stays where it is, everything before it moves towards the head, everything behind it towards the tail.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from diskkv.codec.header import LIST, Header, Value
+from diskkv.codec.keys import KIND_LIST_ITEM, element_prefix
+from diskkv.codec.listpack_size import entry_bytes, listpack_bytes
+from diskkv.codec.numbers import encode_i64
+from diskkv.codec.rdb_values import ListValue, RdbValue
+from diskkv.datatypes import lists, operations
+from diskkv.engine.database import Database
+from diskkv.engine.engine import Engine
+
+_ROW_OVERHEAD_BYTES = 18 + 16
+"""The row key of an item and about what LevelDB adds to a row."""
+
+
+def set_at(database: Database, key: bytes, old: Header, index: int, item: bytes) -> bool:
+    """Replace the item at an index (negative from the tail); False outside the list."""
+    engine = database.engine
+    count = lists.length(old)
+    if index < 0:
+        index += count
+    if not 0 <= index < count:
+        return False
+    if old.value is not None:
+        size = lists.packed_bytes(old)
+        values = old.value.copy()
+        replaced, values[index] = values[index], item
+        # Redis asks whether one more item would fit before it replaces one.
+        exceeds = lists.exceeds_limit(engine.config.list_max_listpack_size, size + len(item), count + 1)
+        size += entry_bytes(item) - entry_bytes(replaced)
+        if exceeds:
+            header = lists.remade(engine, values, size, old.expire_ms)
+        else:
+            header = Header(LIST, values, old.expire_ms, ext=size)
+        database.put(key, header, old)
+        return True
+    head, size, pending = old.ext
+    row = element_prefix(old.oid, KIND_LIST_ITEM) + encode_i64(head + index)
+    if size < 0:
+        engine.rows.put(row, item)
+        database.touch(key)
+        return True
+    size += entry_bytes(item) - entry_bytes(lists.get_at(engine, old, index) or b"")
+    engine.rows.put(row, item)
+    header = Header(LIST, None, old.expire_ms, old.oid, count, (head, size, pending))
+    database.put(key, lists.settled(engine, header), old)
+    return True
+
+
+def find(engine: Engine, header: Header, item: bytes) -> int:
+    """The index of the first item that equals `item`, -1 when there is none."""
+    for index, found in enumerate(lists.items_between(engine, header, 0, lists.length(header))):
+        if found == item:
+            return index
+    return -1
+
+
+def insert(database: Database, key: bytes, old: Header, pivot: bytes, item: bytes, after: bool) -> int:
+    """Put `item` before or after the first `pivot`; answers the new length, -1 when there is no pivot."""
+    engine = database.engine
+    at = find(engine, old, pivot)
+    if at < 0:
+        return -1
+    at += after
+    count = lists.length(old)
+    if old.value is not None:
+        size = lists.packed_bytes(old)
+        exceeds = lists.exceeds_limit(engine.config.list_max_listpack_size, size + len(item), count + 1)
+        values = [*old.value[:at], item, *old.value[at:]]
+        size += entry_bytes(item)
+        if exceeds:
+            database.put(key, lists.with_rows(engine, values, size, old.expire_ms), old)
+        else:
+            database.put(key, Header(LIST, values, old.expire_ms, ext=size), old)
+        return count + 1
+    if at in (0, count):
+        return lists.push(database, key, old, [item], at == 0)
+    _open_gap(database, key, old, at, item)
+    return count + 1
+
+
+def _open_gap(database: Database, key: bytes, old: Header, at: int, item: bytes) -> None:
+    """Insert inside a list that has rows: the items on the shorter side make room, beginning with the outermost."""
+    engine = database.engine
+    count = old.count
+    to_head = at <= count - at
+    moved = lists.items_between(engine, old, 0, at) if to_head else lists.items_between(engine, old, at, count, True)
+    outermost = next(moved)
+    # Growing at that end does the bookkeeping; from there on it is one row after the other.
+    lists.push(database, key, old, [outermost], to_head)
+    head = old.ext[0]
+    prefix = element_prefix(old.oid, KIND_LIST_ITEM)
+    put = engine.rows.put
+    index = head if to_head else head + count - 1
+    step = 1 if to_head else -1
+    for other in chain(moved, (item,)):
+        put(prefix + encode_i64(index), other)
+        index += step
+    _account(database, key, entry_bytes(item) - entry_bytes(outermost))
+
+
+def _account(database: Database, key: bytes, delta_bytes: int) -> None:
+    """Correct the size of a list with rows after `push` counted another item than the one that is new."""
+    header = database.get(key)
+    assert isinstance(header, Header)
+    head, size, pending = header.ext
+    if size >= 0 and delta_bytes:
+        ext = (head, size + delta_bytes, pending)
+        database.put(key, Header(LIST, None, header.expire_ms, header.oid, header.count, ext), header)
+
+
+# ---- removing
+
+
+def remove(database: Database, key: bytes, old: Header, item: bytes, count: int) -> int:
+    """Remove up to `count` items equal to `item` from the head on, from the tail on when negative, all when 0.
+
+    Answers how many. Source: https://redis.io/docs/latest/commands/lrem/
+    """
+    engine = database.engine
+    total = lists.length(old)
+    places = _matches(engine, old, item, count)
+    if not places:
+        return 0
+    if len(places) == total:
+        database.delete(key, old)
+    elif old.value is not None:
+        gone = set(places)
+        values = [value for index, value in enumerate(old.value) if index not in gone]
+        size = lists.packed_bytes(old) - len(places) * entry_bytes(item)
+        database.put(key, Header(LIST, values, old.expire_ms, ext=size), old)
+    else:
+        _close_gaps(database, key, old, places, entry_bytes(item))
+    return len(places)
+
+
+def _matches(engine: Engine, header: Header, item: bytes, count: int) -> Sequence[int]:
+    """The indexes of the items to remove, ascending."""
+    total = lists.length(header)
+    places = array("q")
+    limit = abs(count) or total
+    backwards = count < 0
+    for at, found in enumerate(lists.items_between(engine, header, 0, total, backwards)):
+        if found == item:
+            places.append(total - 1 - at if backwards else at)
+            if len(places) == limit:
+                break
+    if backwards:
+        places.reverse()
+    return places
+
+
+def _close_gaps(database: Database, key: bytes, old: Header, places: Sequence[int], item_bytes: int) -> None:
+    """Remove the items at `places` from a list that has rows."""
+    engine = database.engine
+    count = old.count
+    split = _largest_part(places, count)
+    before, behind = places[:split], places[split:]
+    if before:
+        _shift(engine, old, before, 0, True)
+    if behind:
+        _shift(engine, old, behind, count, False)
+    head, size, pending = old.ext
+    if size >= 0:
+        # The ends are cut off next, which takes the bytes of what lies there now out of the count.
+        size += _end_bytes(engine, old, len(before), len(behind)) - len(places) * item_bytes
+        old = _replaced_ext(database, key, old, (head, size, pending))
+    lists.cut(database, key, old, len(before), len(behind))
+
+
+def _largest_part(places: Sequence[int], count: int) -> int:
+    """The number of `places` before the longest run of items between two places (or a place and an end)."""
+    best = -1
+    split = 0
+    previous = -1
+    for number, place in enumerate(chain(places, (count,))):
+        if place - previous > best:
+            best = place - previous
+            split = number
+        previous = place
+    return split
+
+
+def _shift(engine: Engine, header: Header, places: Sequence[int], end: int, from_head: bool) -> None:
+    """Move the items between `end` (0 or the length) and the innermost of `places` inwards over those places."""
+    prefix = element_prefix(header.oid, KIND_LIST_ITEM)
+    head = header.ext[0]
+    put = engine.rows.put
+    if from_head:
+        inner = places[-1]
+        moved = lists.items_between(engine, header, end, inner, True)
+        step = -1
+        gone = reversed(places)
+    else:
+        inner = places[0]
+        moved = lists.items_between(engine, header, inner + 1, end)
+        step = 1
+        gone = iter(places)
+    index = target = next(gone)
+    skipped = next(gone, None)
+    for item in moved:
+        index += step
+        if index == skipped:
+            skipped = next(gone, None)
+        else:
+            put(prefix + encode_i64(head + target), item)
+            target += step
+
+
+def _end_bytes(engine: Engine, header: Header, at_head: int, at_tail: int) -> int:
+    """What the rows at both ends take in a listpack, as far as `cut` will count them."""
+    if at_head + at_tail > lists.INLINE_ROWS:
+        return 0
+    count = header.count
+    ends = chain(
+        lists.items_between(engine, header, 0, at_head), lists.items_between(engine, header, count - at_tail, count)
+    )
+    return sum(map(entry_bytes, ends))
+
+
+def _replaced_ext(database: Database, key: bytes, old: Header, ext: tuple[int, int, int]) -> Header:
+    header = Header(LIST, None, old.expire_ms, old.oid, old.count, ext)
+    database.put(key, header, old)
+    return header
+
+
+# ---- finding
+
+
+def positions(engine: Engine, header: Header, item: bytes, rank: int, count: int, max_items: int) -> list[int]:
+    """The indexes of items equal to `item`, in the order of the search.
+
+    Args:
+        rank: 1 for the first match from the head on, 2 for the second ...; negative from the tail on.
+        count: How many to find, 0 for all.
+        max_items: How many items to look at, 0 for all.
+    """
+    total = lists.length(header)
+    looked_at = min(max_items, total) if max_items else total
+    backwards = rank < 0
+    skip = abs(rank) - 1
+    start, stop = (total - looked_at, total) if backwards else (0, looked_at)
+    found: list[int] = []
+    for at, other in enumerate(lists.items_between(engine, header, start, stop, backwards)):
+        if other != item:
+            continue
+        if skip:
+            skip -= 1
+            continue
+        found.append(total - 1 - at if backwards else at)
+        if len(found) == count:
+            break
+    return found
+
+
+def items(engine: Engine, header: Header) -> Iterator[bytes]:
+    """All items from head to tail, one at a time."""
+    return lists.items_between(engine, header, 0, lists.length(header))
+
+
+# ---- what every data type can do
+
+
+def encoding(engine: Engine, value: Value) -> bytes:
+    """listpack or quicklist."""
+    return b"listpack" if lists.require_list(value).value is not None else b"quicklist"
+
+
+def export(engine: Engine, value: Value) -> RdbValue:
+    """The whole list."""
+    header = lists.require_list(value)
+    return ListValue(lists.read_range(engine, header, 0, lists.length(header)))
+
+
+def load(engine: Engine, value: RdbValue, expire_ms: int) -> Value:
+    """A new list of what an RDB payload held."""
+    assert isinstance(value, ListValue)
+    return lists.make(engine, value.elements, expire_ms)
+
+
+def copy(engine: Engine, value: Value) -> Value:
+    """An independent list of the same items."""
+    header = lists.require_list(value)
+    if header.value is not None:
+        return header
+    return lists.with_rows(engine, items(engine, header), header.ext[1], header.expire_ms)
+
+
+def memory_bytes(engine: Engine, value: Value, samples: int) -> int:
+    """About what the list takes on disk; the size of rows follows from the first `samples` items (0: all)."""
+    header = lists.require_list(value)
+    if header.value is not None:
+        return listpack_bytes(header.value)
+    looked_at = min(samples, header.count) if samples else header.count
+    size = sum(map(len, lists.items_between(engine, header, 0, looked_at)))
+    return size * header.count // looked_at + header.count * _ROW_OVERHEAD_BYTES
+
+
+operations.register(LIST, ListValue, sys.modules[__name__])
