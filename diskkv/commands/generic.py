@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 
-from diskkv.codec.header import Header, Value, value_type, with_expiry
-from diskkv.codec.header import TYPE_NAMES
+from diskkv.codec.header import TYPE_NAMES, Value, value_type, with_expiry
 from diskkv.codec.keys import prefix_successor
 from diskkv.codec.numbers import parse_int64
 from diskkv.commands.registry import Flag, KeySpec, command
@@ -18,6 +17,7 @@ from diskkv.services import notifications
 from diskkv.services.client import Client
 
 NO_SUCH_KEY = b"ERR no such key"
+_INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 
 
 def parse_database(client: Client, text: bytes) -> Database:
@@ -25,7 +25,9 @@ def parse_database(client: Client, text: bytes) -> Database:
     try:
         index = parse_int64(text)
     except ValueError:
-        raise CommandError(b"ERR invalid DB index") from None
+        raise NotIntegerError from None
+    if not _INT32_MIN <= index <= _INT32_MAX:
+        raise CommandError(b"ERR value is out of range, value must between -2147483648 and 2147483647")
     if not 0 <= index < client.instance.config.databases:
         raise CommandError(b"ERR DB index is out of range")
     return client.engine.database(index)
@@ -207,14 +209,8 @@ def renamenx(client: Client, argv: list[bytes]) -> bytes:
 def move(client: Client, argv: list[bytes]) -> bytes:
     """Move a key to another database."""
     key = argv[1]
-    try:
-        index = parse_int64(argv[2])
-    except ValueError:
-        raise NotIntegerError from None
-    if not 0 <= index < client.instance.config.databases:
-        raise CommandError(b"ERR DB index is out of range")
     source = client.db
-    target = client.engine.database(index)
+    target = parse_database(client, argv[2])
     if source is target:
         raise CommandError(b"ERR source and destination objects are the same")
     value = source.get(key)

@@ -85,7 +85,19 @@ GROUPS = {
 }
 
 DISKKV_HAS = frozenset(
-    {"connection", "generic", "hash", "list", "server", "set", "sorted-set", "string", "string-conditional"}
+    {
+        "connection",
+        "generic",
+        "geo",
+        "hash",
+        "list",
+        "server",
+        "set",
+        "sorted-set",
+        "string",
+        "string-conditional",
+        "transactions",
+    }
 )
 
 # What Redis 8.2 lacks is tested against Valkey and the documentation, and only when diskkv is the subject.
