@@ -49,7 +49,7 @@ def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: in
     journal = engine.journal
     out = client.out
     ready = instance.blocking.ready
-    slow_ns = instance.slowlog.threshold_ns
+    slow_ns = instance.slow_ns
     fast = client.fast
     room_bytes = _OUTPUT_PAUSE_BYTES
     start_ns = perf_counter_ns()
@@ -73,8 +73,11 @@ def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: in
             now_ns = perf_counter_ns()
             spent_ns = now_ns - start_ns
             start_ns = now_ns
-            entry.calls += 1
             entry.usec_ns += spent_ns
+            try:
+                entry.fine_durations[spent_ns >> 8] += 1
+            except IndexError:
+                entry.durations.add(spent_ns)
             if spent_ns > slow_ns:
                 instance.note_slow(client, entry, argv, spent_ns)
         else:
@@ -129,8 +132,6 @@ def _checked(client: Client, argv: list[bytes]) -> Any:
         return HELD
     if client.transaction is not None and entry.name not in _IN_TRANSACTION:
         return client.transaction.queue(entry, argv)
-    if instance.monitors and not entry.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
-        instance.feed_monitors(client, argv)
     return call(client, entry, argv)
 
 
@@ -160,10 +161,12 @@ def call(client: Client, entry: Command, argv: list[bytes]) -> Any:
         engine.rollback(mark)
         result = _crashed(client, entry, argv)
     spent_ns = perf_counter_ns() - start_ns
-    entry.calls += 1
     entry.usec_ns += spent_ns
+    entry.durations.add(spent_ns)
     client.last_command = entry.name
-    if spent_ns > instance.slowlog.threshold_ns:
+    if instance.monitors and not entry.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
+        instance.feed_monitors(client, argv)
+    if spent_ns > instance.slow_ns:
         instance.note_slow(client, entry, argv, spent_ns)
     if result.__class__ is Block:
         if client.is_script or client.transaction is not None:
@@ -196,6 +199,8 @@ def check_state(client: Client, entry: Command) -> None:
             "allowed in this context"
         )
         raise CommandError(message)
+    if client.is_monitor and entry.flags & (Flag.READONLY | Flag.WRITE):
+        raise CommandError(b"ERR Replica can't interact with the keyspace")
     if client.transaction is not None and entry.flags & Flag.NO_MULTI:
         raise CommandError(b"ERR Command not allowed inside a transaction")
 

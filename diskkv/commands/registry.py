@@ -4,10 +4,10 @@
              complexity="O(N) ...", syntax="key start end")
     def getrange(client, argv): "Return a part of the string at key."
 
-From this follow dispatch's checks, COMMAND INFO / DOCS / GETKEYS, the ACL categories and the command table of the README.
-Modules of this package are imported by `load_all`, so a new command is a change of one file. The decorator returns the
-function untouched. A function takes the client and the arguments (argv[0] is the command's name as sent) and answers with
-an encoded reply, or with a `Block` (services/blocking.py) when it has to wait.
+From this follow dispatch's checks, COMMAND INFO / DOCS / GETKEYS, the ACL categories and the command table of the
+README. Modules of this package are imported by `load_all`, so a new command is a change of one file. The decorator
+returns the function untouched. A function takes the client and the arguments (argv[0] is the command's name as sent)
+and answers with an encoded reply, or with a `Block` (services/blocking.py) when it has to wait.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag, auto
 from typing import Any
+
+from diskkv.services.durations import Durations
 
 Handler = Callable[[Any, list[bytes]], Any]
 """(client, argv) -> encoded reply, or a Block."""
@@ -159,14 +161,25 @@ class Command:
     parent: Command | None = None
     min_argc: int = 0
     max_argc: int = 0
-    calls: int = 0
+    durations: Durations = field(default_factory=Durations)
+    fine_durations: list[int] = field(init=False)
+    """durations.fine, for dispatch."""
     usec_ns: int = 0
     rejected_calls: int = 0
     failed_calls: int = 0
 
+    def __post_init__(self) -> None:
+        self.fine_durations = self.durations.fine
+
+    @property
+    def calls(self) -> int:
+        """How often it ran."""
+        return self.durations.count
+
     def reset_stats(self) -> None:
         """Start counting from zero."""
-        self.calls = self.usec_ns = self.rejected_calls = self.failed_calls = 0
+        self.durations.clear()
+        self.usec_ns = self.rejected_calls = self.failed_calls = 0
 
     @property
     def categories(self) -> frozenset[str]:

@@ -296,6 +296,18 @@ def _entries(instance: Instance) -> Iterable[Any]:
         yield from entry.subcommands.values()
 
 
+def latencystats(instance: Instance) -> Fields:
+    """Percentiles of how long commands took, in us (see services/durations.py)."""
+    if not instance.config.latency_tracking:
+        return
+    percentiles = sorted(instance.config.latency_tracking_info_percentiles)
+    for entry in _entries(instance):
+        if percentiles and entry.calls:
+            found = zip(percentiles, entry.durations.percentiles_us(percentiles), strict=True)
+            values = ",".join(f"p{percentile:g}={duration_us:.3f}" for percentile, duration_us in found)
+            yield f"latency_percentiles_usec_{entry.name}", values
+
+
 def errorstats(instance: Instance) -> Fields:
     """Error replies by their code."""
     for code, count in sorted(instance.stats.errors.items()):
@@ -386,6 +398,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Instance], Fields]]] = {
     "modules": ("Modules", modules),
     "commandstats": ("Commandstats", commandstats),
     "errorstats": ("Errorstats", errorstats),
+    "latencystats": ("Latencystats", latencystats),
     "cluster": ("Cluster", cluster),
     "keyspace": ("Keyspace", keyspace),
     "leveldb": ("LevelDB", leveldb),

@@ -23,6 +23,7 @@ from diskkv.engine.store import Store
 from diskkv.services.blocking import Blocking
 from diskkv.services.client import Client
 from diskkv.services.clients import describe
+from diskkv.services.latency import LatencyMonitor
 from diskkv.services.login import Login
 from diskkv.services.memory import resident_bytes
 from diskkv.services.monitor import monitor_line
@@ -60,6 +61,9 @@ class Instance:
         self.last_save_s = self.started_ms // 1000
         self.stats = Stats()
         self.slowlog = SlowLog(config)
+        self.latency = LatencyMonitor(config)
+        self.slow_ns = 0
+        """A command that took longer than this is looked at by `note_slow`."""
         self.clients: dict[int, Client] = {}
         self._next_client_id = 1
         self.woken: list[Client] = []
@@ -96,11 +100,17 @@ class Instance:
     def _follow_config(self) -> None:
         """Have those who keep a copy of a parameter take over its value now and after CONFIG SET."""
         config = self.config
-        config.on_change("slowlog-log-slower-than", self.slowlog.configure)
-        config.on_change("slowlog-max-len", self.slowlog.configure)
+        for name in ("slowlog-log-slower-than", "slowlog-max-len", "latency-monitor-threshold"):
+            config.on_change(name, self._configure_slow)
         config.on_change("cache-size", lambda: self.engine.cache.resize(config.cache_size))
         config.on_change("notify-keyspace-events", self._configure_notifications)
+        self._configure_slow()
         self._configure_notifications()
+
+    def _configure_slow(self) -> None:
+        self.slowlog.configure()
+        self.latency.configure()
+        self.slow_ns = min(self.slowlog.threshold_ns, self.latency.threshold_ns - 1)
 
     def _configure_notifications(self) -> None:
         self.notifications.configure(self.config.notify_keyspace_events)
@@ -198,8 +208,9 @@ class Instance:
         return True
 
     def note_slow(self, client: Client, entry: Any, argv: list[bytes], spent_ns: int) -> None:
-        """A command took at least slowlog-log-slower-than."""
-        if not entry.flags & self._skip_slowlog:
+        """A command took longer than `slow_ns`: show it in the slow log, the latency monitor, or both."""
+        self.latency.note("fast-command" if "fast" in entry.flag_names else "command", spent_ns, self.engine.now_ms)
+        if spent_ns > self.slowlog.threshold_ns and not entry.flags & self._skip_slowlog:
             self.slowlog.add(shown_arguments(argv), spent_ns, self.engine.now_ms, client.address, client.name)
 
     def refresh_observer(self, database: Database) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import resource
 from dataclasses import dataclass
@@ -77,3 +79,12 @@ def human_size(size_bytes: int) -> str:
         if size < 1024 or unit == "P":
             break
     return f"{size:.2f}{unit}"
+
+
+def release_unused() -> None:
+    """Give memory that is not in use back to the system, where the C library can do that. Raises OSError."""
+    gc.collect()
+    library = ctypes.CDLL(None)
+    trim = getattr(library, "malloc_trim", None)
+    if trim is not None:
+        trim(0)

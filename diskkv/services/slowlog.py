@@ -38,7 +38,7 @@ def trim_arguments(argv: list[bytes]) -> list[bytes]:
 
 
 class SlowLog:
-    """The newest slow commands. `threshold_ns` is compared by dispatch; very large when the log is off."""
+    """The newest slow commands. A command that took more than `threshold_ns` is logged; it is huge when that is off."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
