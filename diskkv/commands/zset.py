@@ -187,7 +187,7 @@ def zmscore(client: Client, argv: list[bytes]) -> bytes:
     group="sorted-set",
     since="2.0.0",
     complexity="O(log(N)) where N is the number of members.",
-    syntax="key member [withscore=WITHSCORE]@7.2.0",
+    syntax="key member [withscore=WITHSCORE]",
 )
 def zrank(client: Client, argv: list[bytes]) -> bytes:
     """Return the place of a member of a sorted set, counted from the lowest score."""
@@ -202,7 +202,7 @@ def zrank(client: Client, argv: list[bytes]) -> bytes:
     group="sorted-set",
     since="2.0.0",
     complexity="O(log(N)) where N is the number of members.",
-    syntax="key member [withscore=WITHSCORE]@7.2.0",
+    syntax="key member [withscore=WITHSCORE]",
 )
 def zrevrank(client: Client, argv: list[bytes]) -> bytes:
     """Return the place of a member of a sorted set, counted from the highest score."""
