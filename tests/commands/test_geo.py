@@ -112,7 +112,7 @@ def test_resp3() -> None:
         GEOADD g 13.361389 38.115556 Palermo 0.000002 0.000001 origin -> 2
         GEOPOS g Palermo none -> [[13.361389338970184, 38.1155563954963], nil]
         GEOPOS g origin -> [[2.682209014892578e-6, 1.2673605809254695e-6]]
-        GEODIST g Palermo origin km -> "4449.7413"
+        GEODIST g Palermo origin km -> "4454.7330"
         GEODIST g Palermo none -> nil
         GEOSEARCH g FROMMEMBER Palermo BYRADIUS 1 m WITHDIST -> [["Palermo", "0.0000"]]
     """)
