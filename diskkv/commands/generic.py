@@ -17,7 +17,7 @@ from diskkv.services import notifications
 from diskkv.services.client import Client
 
 NO_SUCH_KEY = b"ERR no such key"
-_INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
 
 def parse_database(client: Client, text: bytes) -> Database:
@@ -26,7 +26,7 @@ def parse_database(client: Client, text: bytes) -> Database:
         index = parse_int64(text)
     except ValueError:
         raise NotIntegerError from None
-    if not _INT32_MIN <= index <= _INT32_MAX:
+    if not INT32_MIN <= index <= INT32_MAX:
         raise CommandError(b"ERR value is out of range, value must between -2147483648 and 2147483647")
     if not 0 <= index < client.instance.config.databases:
         raise CommandError(b"ERR DB index is out of range")

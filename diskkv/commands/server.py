@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from diskkv.codec.numbers import parse_int64
+from diskkv.commands.generic import INT32_MAX, INT32_MIN
 from diskkv.commands.registry import Flag, command
 from diskkv.engine.database import Database
 from diskkv.errors import CommandError, CommandSyntaxError
@@ -60,9 +61,12 @@ def swapdb(client: Client, argv: list[bytes]) -> bytes:
     indexes = []
     for text, which in ((argv[1], "first"), (argv[2], "second")):
         try:
-            indexes.append(parse_int64(text))
+            index = parse_int64(text)
         except ValueError:
-            raise CommandError(f"ERR invalid {which} DB index") from None
+            index = INT32_MAX + 1
+        if not INT32_MIN <= index <= INT32_MAX:
+            raise CommandError(f"ERR invalid {which} DB index")
+        indexes.append(index)
     if not all(0 <= index < client.instance.config.databases for index in indexes):
         raise CommandError(b"ERR DB index is out of range")
     first, second = (client.engine.database(index) for index in indexes)
