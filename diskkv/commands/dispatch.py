@@ -97,8 +97,14 @@ def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: in
 
 
 def execute(client: Client, argv: list[bytes]) -> Any:
-    """Execute one request with every check; answers the reply, HELD, or None when there is nothing to send (yet)."""
+    """Execute one request with every check; answers the reply, HELD, or None when there is nothing to send (yet).
+
+    Messages that the request caused for its own client follow the reply.
+    """
+    instance = client.instance
+    instance.executing = client
     result = _checked(client, argv)
+    instance.executing = None
     if result.__class__ is bytes and not client.reply_on:
         result = None
     elif client.skip_replies and result is not HELD:
@@ -107,6 +113,17 @@ def execute(client: Client, argv: list[bytes]) -> Any:
         if not client.skip_replies:
             client.refresh()
         result = None
+    if instance.deferred:
+        return _with_messages(client, result)
+    return result
+
+
+def _with_messages(client: Client, result: Any) -> Any:
+    messages = b"".join(client.instance.deferred)
+    client.instance.deferred.clear()
+    if result.__class__ is bytes:
+        return result + messages
+    client.push(messages)
     return result
 
 

@@ -77,10 +77,13 @@ _GROUP_CATEGORIES = {
     "connection": "connection",
     "transactions": "transaction",
     "scripting": "scripting",
-    "pubsub": "pubsub",
 }
 
 _STATEFUL_GROUPS = frozenset({"connection", "transactions", "scripting", "pubsub", "server"})
+
+
+NOT_KEY = "not_key"
+"""The flags of a `KeySpec` for shard channels: a cluster routes them as it routes keys, but they are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +236,7 @@ class Command:
         """(position, key spec flags) of every key in `argv`, in order of the key specs."""
         if self.get_keys is not None:
             return list(self.get_keys(argv))
-        return [(at, spec.flags) for spec in self.keys for at in spec.positions(argv)]
+        return [(at, spec.flags) for spec in self.keys if spec.flags != NOT_KEY for at in spec.positions(argv)]
 
     def accepts(self, argc: int) -> bool:
         """Whether the arity allows this many arguments, the name included."""

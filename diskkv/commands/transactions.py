@@ -87,14 +87,11 @@ def exec_(client: Client, argv: list[bytes]) -> bytes:
 
 def _run(client: Client, entry: Any, argv: list[bytes]) -> bytes | None:
     """Run one queued command; the user's permissions may have changed since it was queued."""
-    instance = client.instance
     if not client.user.unrestricted:
-        denial = instance.acl.check(client.user, entry, argv)
+        denial = client.instance.acl.check(client.user, entry, argv)
         if denial is not None:
             return _denied(client, denial)
     result: bytes | None = dispatch.call(client, entry, argv)
-    if instance.monitors and not entry.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
-        instance.feed_monitors(client, argv)
     return result
 
 

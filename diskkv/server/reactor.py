@@ -18,6 +18,7 @@ from diskkv.errors import StorageError
 from diskkv.resp import reply
 from diskkv.server.connection import Connection
 from diskkv.server.listeners import accept_all
+from diskkv.services.client import Message
 from diskkv.services.instance import Instance
 
 log = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ class Reactor:
         self.instance.writes.store_failed(str(exc))
         refusal = reply.error(self.instance.writes.refusal())
         for connection in self._active:
-            connection.out[:] = [refusal] * len(connection.out)
+            connection.out[:] = [refusal for item in connection.out if item.__class__ is not Message]
 
     def close(self) -> None:
         """Close every socket."""

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 _NO_COMMANDS: Mapping[bytes, Any] = {}
 
 
+class Message(bytes):
+    """Encoded output that is no reply to a request. It is dropped when its turn fails."""
+
+    __slots__ = ()
+
+
 class Client:
     """One client's state. `db` is the selected database, `resp` the protocol version (2 or 3)."""
 
@@ -62,6 +68,8 @@ class Client:
         """What WATCH watches, else None."""
         self.subscriptions = 0
         """The number of channels, patterns and shard channels subscribed to."""
+        self.pubsub: Any = None
+        """The subscriptions themselves; None when there never was one."""
         self.tracking: Any = None
         """Client side caching's state, else None."""
         self.blocked: Any = None
@@ -78,7 +86,7 @@ class Client:
             and not self.skip_replies
             and self.transaction is None
             and self.tracking is None
-            and (self.resp == 3 or not self.subscriptions)
+            and (not self.subscriptions or (self.resp == 3 and not self.instance.notifications.enabled))
             and self.user.unrestricted
         )
         self.fast = self.instance.fast if plain else _NO_COMMANDS
@@ -91,9 +99,16 @@ class Client:
         self.refresh()
 
     def push(self, message: bytes) -> None:
-        """Send a message that is no reply to a command; it leaves after the turn's commit."""
-        self.out.append(message)
-        self.instance.wake(self)
+        """Send a message that is no reply to a command; it leaves after the turn's commit.
+
+        What a client's own command brings about comes after the reply to it.
+        """
+        instance = self.instance
+        if instance.executing is self:
+            instance.deferred.append(message)
+        else:
+            self.out.append(message if message.__class__ is Message else Message(message))
+            instance.wake(self)
 
     def close(self) -> None:
         """End the connection after the replies gathered so far."""
@@ -122,7 +137,8 @@ class Client:
     @property
     def subscription_counts(self) -> tuple[int, int, int]:
         """How many channels, patterns and shard channels the client is subscribed to."""
-        return (self.subscriptions, 0, 0)
+        mine = self.pubsub
+        return (0, 0, 0) if mine is None else (len(mine.channels), len(mine.patterns), len(mine.shard_channels))
 
     @property
     def output_bytes(self) -> int:

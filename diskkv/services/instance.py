@@ -28,6 +28,7 @@ from diskkv.services.login import Login
 from diskkv.services.memory import resident_bytes
 from diskkv.services.monitor import monitor_line
 from diskkv.services.notifications import Notifications
+from diskkv.services.pubsub import PubSub
 from diskkv.services.redaction import shown_arguments
 from diskkv.services.slowlog import SlowLog
 from diskkv.services.stats import Stats
@@ -68,6 +69,10 @@ class Instance:
         self._next_client_id = 1
         self.woken: list[Client] = []
         """Clients with output, or a reason to go on, that did not come from their own requests of this turn."""
+        self.executing: Client | None = None
+        """The client whose request runs now; None for those on the fast path."""
+        self.deferred: list[bytes] = []
+        """Messages for the executing client, which get their place behind the reply."""
         self.fast: dict[bytes, Any] = {}
         self.commands: dict[str, Any] = {}
         self._plain_commands: dict[str, Any] = {}
@@ -83,6 +88,7 @@ class Instance:
         self.acl = self.login.acl
         self.blocking = Blocking(self.refresh_observer)
         self.watches = Watches(self)
+        self.pubsub = PubSub(self)
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
         self.engine.on_expired = self.notifications.expired
@@ -130,6 +136,7 @@ class Instance:
         """The connection is gone: drop everything the client holds."""
         self.blocking.unblock(client)
         self.watches.forget(client)
+        self.pubsub.forget(client)
         self.clients.pop(client.id, None)
         self.monitors.pop(client.id, None)
         if client.paused:
@@ -142,6 +149,7 @@ class Instance:
         client.is_monitor = False
         client.transaction = None
         self.watches.forget(client)
+        self.pubsub.forget(client)
         client.tracking = None
         client.db = self.engine.database(0)
         client.name = b""
@@ -190,8 +198,8 @@ class Instance:
                 self.fast[name.upper().encode()] = entry
 
     def publish(self, channel: bytes, message: bytes) -> int:
-        """Send a message to the subscribers of a channel; answers how many got it."""
-        return 0
+        """Send a message to the subscribers of a channel and of matching patterns; answers how many times it went."""
+        return self.pubsub.publish(channel, message)
 
     def feed_monitors(self, client: Client, argv: list[bytes]) -> None:
         """Show a command to those who run MONITOR."""
@@ -205,7 +213,7 @@ class Instance:
 
     def may_stay_subscribed(self, client: Client) -> bool:
         """Whether the client's user may see all channels that the client is subscribed to."""
-        return True
+        return self.pubsub.is_allowed(client)
 
     def note_slow(self, client: Client, entry: Any, argv: list[bytes], spent_ns: int) -> None:
         """A command took longer than `slow_ns`: show it in the slow log, the latency monitor, or both."""

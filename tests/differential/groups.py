@@ -91,6 +91,7 @@ DISKKV_HAS = frozenset(
         "geo",
         "hash",
         "list",
+        "pubsub",
         "server",
         "set",
         "sorted-set",
