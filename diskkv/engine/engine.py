@@ -25,6 +25,7 @@ from diskkv.codec.keys import (
     encode_counts,
     expiry_row,
     garbage_row,
+    object_range,
     prefix_successor,
 )
 from diskkv.config import Config
@@ -38,6 +39,8 @@ _OID_LEASE = 1 << 16
 """Object ids are leased from disk in blocks: one extra row every 65536 ids, at most that many unused after a crash."""
 
 _ELEMENT_TAG = 0x64
+_THINNED_ROWS = 10_000
+_COUNTED_OBJECTS = 10_000
 NEVER_MS = 1 << 62
 
 
@@ -77,6 +80,9 @@ class Engine:
         self._segments_changed = False
         self.has_garbage = True
         """Set whenever a garbage row is put; the reclaimer resets it when it finds none left."""
+        self.emptied: list[tuple[bytes, bytes]] = []
+        """Ranges of the store that lost many rows, to be compacted in the background."""
+        self._removed: dict[int, int] = {}
         self.expiry_paused = False
         """While set, expired values are hidden but not deleted."""
         self.mirrors: dict[int, Any] = {}
@@ -240,6 +246,20 @@ class Engine:
         """Start counting hits, misses and expired keys from zero."""
         self.keyspace_hits = self.keyspace_misses = self.expired_keys = self.expired_fields = 0
 
+    def note_removed(self, oid: int, removed: int, remaining: int) -> None:
+        """Count rows deleted from a big value that lives on with `remaining` elements.
+
+        LevelDB's scans walk over what is left of deleted rows. Once there are more of those than elements, the value's
+        range is to be compacted. The count is kept in memory: after a restart it starts again, which only costs time.
+        """
+        total = self._removed.get(oid, 0) + removed
+        if total >= _THINNED_ROWS and total >= remaining:
+            self.emptied.append(object_range(oid))
+            total = 0
+        elif len(self._removed) > _COUNTED_OBJECTS:
+            self._removed.clear()
+        self._removed[oid] = total
+
     # ---- expiry
 
     def index_expiry(self, at_ms: int, db_id: int, key: bytes) -> None:
@@ -314,6 +334,18 @@ class Engine:
         batch = self.store.batch(sync=True)
         batch.put(SYSTEM_FORMAT, U32.pack(FORMAT_VERSION))
         self.store.write(batch)
+
+    def reload(self) -> None:
+        """Open the store anew with empty caches, and read the counts from it again; nothing may be staged."""
+        self.store.reopen()
+        for segment in self.cache.segments:
+            segment.clear()
+        self.mirrors.clear()
+        for database in self.databases.values():
+            raw = self.store.get(SYSTEM_COUNTS + U32.pack(database.id))
+            if raw is not None:
+                database.keys, database.expires = database.saved_counts = decode_counts(raw)
+        self.has_garbage = True
 
     def close(self) -> None:
         """Commit nothing, release the store."""

@@ -20,6 +20,7 @@ from diskkv.engine.engine import Engine
 from diskkv.engine.expiry import sweep
 from diskkv.engine.reclaim import Reclaimer
 from diskkv.engine.store import Store
+from diskkv.errors import StorageError
 from diskkv.services.blocking import Blocking
 from diskkv.services.client import Client
 from diskkv.services.clients import describe
@@ -243,6 +244,22 @@ class Instance:
     def write_error(self) -> str | None:
         """Why (some) writes are refused, None when they are not."""
         return self.writes.reason
+
+    def reload(self) -> None:
+        """Commit what the turn staged so far, then close and open the store with empty caches. Raises StorageError.
+
+        When the commit fails, clients whose commands of this turn were executed are disconnected without a reply:
+        what they would be told did not happen.
+        """
+        try:
+            self.engine.commit()
+        except StorageError as exc:
+            for client in self.clients.values():
+                if client.out:
+                    client.kill()
+            self.writes.store_failed(str(exc))
+            raise
+        self.engine.reload()
 
     # ---- time
 
