@@ -51,7 +51,10 @@ def brpop(client: Client, argv: list[bytes]) -> Any:
 def _move(client: Client, argv: list[bytes], from_head: bool, to_head: bool) -> Any:
     deadline_ms = parse_deadline_ms(argv[-1], client.engine.now_ms)
     item = move_item(client, argv[1], argv[2], from_head, to_head)
-    return Block([argv[1]], LIST, deadline_ms, client.null) if item is None else bulk(item)
+    if item is None:
+        # Redis answers a time-out with a null array, but with a null string in a transaction.
+        return Block([argv[1]], LIST, deadline_ms, client.null_array, denied_reply=client.null)
+    return bulk(item)
 
 
 @command("BLMOVE", arity=6, flags=Flag.WRITE | Flag.DENYOOM | Flag.BLOCKING, keys=MOVE_KEYS, group="list",

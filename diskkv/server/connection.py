@@ -5,6 +5,7 @@ Nothing here is async: the reactor calls `receive` when the socket is readable a
 
 from __future__ import annotations
 
+import select
 import socket
 from collections import deque
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ class Connection(Client):
             return False
         instance = self.instance
         instance.stats.input_bytes += len(data)
+        self.received_bytes += len(data)
         self.active_ms = self.engine.now_ms
         if self.closing:
             return True
@@ -103,7 +105,11 @@ class Connection(Client):
             at = self.next_request
             if at < len(requests):
                 self.next_request = execute_batch(self, requests, at, min(len(requests), at + left))
-                left -= self.next_request - at
+                done = self.next_request - at
+                if done:
+                    left -= done
+                    self.commands_run += done
+                    self.last_request = requests[self.next_request - 1][0]
                 if self.next_request < len(self.requests):
                     return
             elif self.parser.error is not None:
@@ -144,6 +150,7 @@ class Connection(Client):
                 except OSError:
                     return False
                 self.instance.stats.output_bytes += sent
+                self.sent_bytes += sent
                 if sent == len(data):
                     return not self.closing
                 self.unsent.append(memoryview(data)[sent:])
@@ -166,6 +173,7 @@ class Connection(Client):
             except OSError:
                 return False
             self.instance.stats.output_bytes += sent
+            self.sent_bytes += sent
             self.unsent_bytes -= sent
             budget -= sent
             if sent == len(unsent[0]):
@@ -198,12 +206,15 @@ class Connection(Client):
     def output_bytes(self) -> int:
         return self.unsent_bytes + sum(map(len, self.out))
 
+    def kill(self) -> None:
+        self.unsent.clear()
+        self.unsent_bytes = 0
+        super().kill()
+
     def is_connected(self) -> bool:
         if self.closing or self.gone:
             return False
-        try:
-            return bool(self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except (BlockingIOError, InterruptedError):
-            return True
-        except OSError:
-            return False
+        # Not a peek at the data: the end of the stream may lie behind requests that wait to be read.
+        poller = select.poll()
+        poller.register(self.fd, select.POLLRDHUP)
+        return not poller.poll(0)
