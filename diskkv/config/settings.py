@@ -136,6 +136,7 @@ class Storage:
     leveldb_block_size = memory(4096, "Uncompressed size of LevelDB's blocks.", low=1024, immutable=True)
     leveldb_max_file_size = memory(8 * MIB, "Size of LevelDB's tables.", low=MIB, immutable=True)
     leveldb_max_open_files = integer(1000, 74, 50_000, "Tables that LevelDB keeps open.", immutable=True)
+    leveldb_mmap = yes_no(False, "Let LevelDB map tables into memory.", immutable=True)
     leveldb_compression = choice("snappy", "snappy none", "Compression of LevelDB's blocks.", immutable=True)
     leveldb_bloom_bits = integer(10, 0, 64, "Bits per key of LevelDB's Bloom filters; 0 for none.", immutable=True)
     active_expire = yes_no(True, "Delete expired keys in the background, not only when they are met.")

@@ -14,6 +14,7 @@ from diskkv.codec.header import STRING_TAG, Header, encode_header
 from diskkv.codec.keys import (
     FORMAT_VERSION,
     GARBAGE_DATABASE,
+    SCANNED_KINDS,
     SYSTEM_COUNTS,
     SYSTEM_DATABASE,
     SYSTEM_DATABASE_LEASE,
@@ -39,6 +40,7 @@ _OID_LEASE = 1 << 16
 """Object ids are leased from disk in blocks: one extra row every 65536 ids, at most that many unused after a crash."""
 
 _ELEMENT_TAG = 0x64
+_KIND_AT = 9
 _THINNED_ROWS = 10_000
 _COUNTED_OBJECTS = 10_000
 NEVER_MS = 1 << 62
@@ -225,7 +227,7 @@ class Engine:
         for row, raw in self.rows.staged.items():
             if raw is None:
                 segment.discard(row)
-            elif row[0] == _ELEMENT_TAG:
+            elif row[0] == _ELEMENT_TAG and row[_KIND_AT] not in SCANNED_KINDS:
                 segment.store(row, raw)
 
     def _forget_staged(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import plyvel
 
+from diskkv.engine import mmap_slots
 from diskkv.errors import ConfigError, CorruptionError, StorageError
 
 
@@ -20,7 +22,8 @@ class LevelDBOptions:
     `write_buffer_size`: the memtable; two of them can be in memory. A larger one means fewer, larger level-0 tables, a
     smaller one stays in the processor's cache (4 MiB: 1.1 us a put, 16 MiB: 1.7, 64 MiB: 2.8). `block_cache_size`:
     decompressed blocks of tables. `max_file_size`: of one table; times `max_open_files` it should cover the dataset, or
-    every cold read opens a file first. `bloom_bits` per key answer most misses without touching a table.
+    every cold read opens a file first. `bloom_bits` per key answer most misses without touching a table. `mmap`: let
+    LevelDB map tables into memory (see mmap_slots.py for why not).
     """
 
     write_buffer_size: int = 4 << 20
@@ -30,6 +33,7 @@ class LevelDBOptions:
     max_open_files: int = 1000
     bloom_bits: int = 10
     compression: bool = True
+    mmap: bool = False
 
 
 class LevelDBStore:
@@ -44,10 +48,14 @@ class LevelDBStore:
         self.options = options or LevelDBOptions()
         self._create = create
         self._db: Any = None
+        self._compacting = threading.Lock()
+        """Held while a thread compacts: closing LevelDB under it would crash."""
         self._open()
 
     def _open(self) -> None:
         options = self.options
+        if not options.mmap:
+            mmap_slots.occupy()
         try:
             self._db = plyvel.DB(
                 str(self.path),
@@ -121,7 +129,8 @@ class LevelDBStore:
             raise StorageError(str(exc)) from exc
 
     def compact(self, start: bytes, stop: bytes) -> None:
-        self._db.compact_range(start=start, stop=stop)
+        with self._compacting:
+            self._db.compact_range(start=start, stop=stop)
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         size: int = self._db.approximate_size(start, stop)
@@ -132,8 +141,9 @@ class LevelDBStore:
         return None if value is None else value.decode("ascii", "replace")
 
     def reopen(self) -> None:
-        self._db.close()
-        self._open()
+        with self._compacting:
+            self._db.close()
+            self._open()
 
     def close(self) -> None:
         self._db.close()

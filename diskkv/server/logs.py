@@ -26,5 +26,10 @@ def configure_logging(config: Config) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
     root = logging.getLogger("diskkv")
     root.handlers[:] = [handler]
-    root.setLevel(_LEVELS[config.loglevel])
     root.propagate = False
+
+    def set_level() -> None:
+        root.setLevel(_LEVELS[config.loglevel])
+
+    set_level()
+    config.on_change("loglevel", set_level)

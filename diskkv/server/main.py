@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -48,13 +49,21 @@ def open_store(config: Config) -> Store:
             max_open_files=config.leveldb_max_open_files,
             bloom_bits=config.leveldb_bloom_bits,
             compression=config.leveldb_compression == "snappy",
+            mmap=config.leveldb_mmap,
         ),
     )
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: clients and LevelDB's tables need them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def serve(config: Config) -> int:
     """Run until told to stop; answers the exit status. One clear line on stderr when it cannot start."""
     configure_logging(config)
+    _raise_file_limit()
     began = time.monotonic()
     try:
         listeners = open_listeners(config)

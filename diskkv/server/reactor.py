@@ -46,10 +46,15 @@ class Reactor:
         self.stopping = False
         self.compacting = False
         """A thread is inside the store, which must not be closed meanwhile."""
-        self.sync_always = instance.config.appendfsync == "always"
+        self.sync_always = False
+        self._configure_sync()
+        instance.config.on_change("appendfsync", self._configure_sync)
         self._active: list[Connection] = []
         self._unfinished: list[Connection] = []
         self._dead: list[Connection] = []
+
+    def _configure_sync(self) -> None:
+        self.sync_always = self.instance.config.appendfsync == "always"
 
     # ---- sockets
 
@@ -154,10 +159,12 @@ class Reactor:
         active = self._active
         self._take_woken()
         if self.engine.journal:
+            start_ns = time.perf_counter_ns()
             try:
                 self.engine.commit(self.sync_always)
             except StorageError as exc:
                 self._refuse_turn(exc)
+            instance.latency.note("commit", time.perf_counter_ns() - start_ns, self.engine.now_ms)
         for connection in active:
             connection.in_turn = False
             if connection.gone:
