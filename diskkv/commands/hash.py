@@ -50,12 +50,15 @@ def notify(client: Client, event: bytes, key: bytes, exists: bool = True) -> Non
 
 
 def _set_pairs(client: Client, argv: list[bytes], name: bytes) -> int:
-    if len(argv) & 1:
-        raise CommandError(b"ERR wrong number of arguments for '%b' command" % name)
     key = argv[1]
     database = client.db
-    old = hashes.require_hash(database, key, database.get(key))
-    added = hashes.set_fields(database, key, old, argv, 2)
+    if len(argv) == 4:
+        added = hashes.set_field(database, key, database.get(key), argv[2], argv[3])
+    elif len(argv) & 1:
+        raise CommandError(b"ERR wrong number of arguments for '%b' command" % name)
+    else:
+        old = hashes.require_hash(database, key, database.get(key))
+        added = hashes.set_fields(database, key, old, argv, 2)
     events = client.instance.notifications
     if events.enabled:
         events.event(notifications.HASH, b"hset", key, database)

@@ -187,6 +187,42 @@ def _random_live_pairs(engine: Engine, header: Header, wanted: int) -> Iterator[
 # ---- writing
 
 
+def set_field(database: Database, key: bytes, value: Value | None, field: bytes, data: bytes) -> int:
+    """As `set_fields` for one field, the usual case; `value` is what the key holds, of whatever type.
+
+    Setting a field to the value it has leaves everything as it is but still counts as a change.
+    """
+    if value.__class__ is Header and value.type == HASH and value.ext is None:
+        packed = value.value
+        if packed is not None:
+            config = database.engine.config
+            longest = config.hash_max_listpack_value
+            most = config.hash_max_listpack_entries
+            if len(field) <= longest and len(data) <= longest and len(packed) <= most:
+                if packed.get(field) == data:
+                    database.touch(key)
+                    return 0
+                changed = packed.copy()
+                changed[field] = data
+                if len(changed) <= most:
+                    database.put(key, Header(HASH, changed, value.expire_ms, 0, 0, None, value.raw), value)
+                    return len(changed) - len(packed)
+        else:
+            row = _FIELD_ROW(ELEMENT_TAG, value.oid, KIND_HASH_FIELD, xxh32_intdigest(field)) + field
+            rows = database.engine.rows
+            before = rows.get(row)
+            raw = _NO_EXPIRY + data
+            if before is None:
+                rows.put(row, raw)
+                database.put(key, Header(HASH, None, value.expire_ms, value.oid, value.count + 1), value)
+                return 1
+            if before != raw:
+                rows.put(row, raw)
+            database.touch(key)
+            return 0
+    return set_fields(database, key, require_hash(database, key, value), [b"", key, field, data], 2)
+
+
 def set_fields(database: Database, key: bytes, old: Header | None, argv: list[bytes], at: int) -> int:
     """Set the fields and values that alternate in argv[at:]; answers how many fields are new. Ends their expiry."""
     engine = database.engine

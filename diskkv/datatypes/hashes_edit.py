@@ -183,6 +183,8 @@ class HashEdit:
                 database.delete(key, old)
             return False
         new = self.header(old.expire_ms if old is not None else 0)
+        if old is not None and new.count < old.count:
+            database.engine.note_removed(old.oid, old.count - new.count, new.count)
         if old is not None and new.value is None and new == old:
             database.touch(key)
         else:

@@ -74,6 +74,7 @@ def reap(database: Database, key: bytes, header: Header) -> int:
     if settled != header:
         database.put(key, settled, header)
     if due:
+        engine.note_removed(header.oid, 2 * len(due), count)
         engine.fields_expired(database, key, len(due), False)
     _index(database, key, settled)
     return len(due)

@@ -7,7 +7,7 @@ position to go on from: it needs no state, survives restarts, and every member t
 because members never move. And a random position leads to a random member.
 
 Uniform access. Taking the member behind a random position would favour those with a large gap before them. Instead the
-positions are cut into 2**k buckets of 24 to 48 members on average, a random bucket is chosen and a random slot in it,
+positions are cut into 2**k buckets of 12 to 24 members on average, a random bucket is chosen and a random slot in it,
 out of more slots than any bucket has members (the mean plus six standard deviations). An empty slot means choosing
 anew: every member has the same chance. Two or three tries are needed on average.
 """
@@ -30,7 +30,7 @@ PREFIX_BYTES = 14
 
 _POSITION_BITS = 32
 _LAST_POSITION = (1 << _POSITION_BITS) - 1
-_BUCKET_MEMBERS = 24
+_BUCKET_MEMBERS = 12
 _TRIES = 64
 """After so many empty slots (less likely than 1 in 10**12) the members are no random set; see `draw`."""
 

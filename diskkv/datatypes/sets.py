@@ -151,6 +151,7 @@ def pop_member(database: Database, key: bytes, old: Header) -> tuple[bytes, bool
     member = random_member(engine, old)
     if old.value is None and old.count > 1:
         engine.rows.delete(member_row(old.oid, KIND_SET_MEMBER, member))
+        engine.note_removed(old.oid, 1, old.count)
         database.put(key, Header(SET, None, old.expire_ms, old.oid, old.count - 1), old)
         return member, True
     return member, remove_members(database, key, old, (member,))[1]
@@ -277,6 +278,8 @@ class SetEdit:
             return False
         new = self.header(old.expire_ms if old is not None else 0)
         if new != old:
+            if old is not None and new.count < old.count:
+                database.engine.note_removed(old.oid, old.count - new.count, new.count)
             database.put(self._key, new, old)
         return True
 

@@ -140,6 +140,12 @@ class Hashes(RuleBasedStateMachine):
         assert added == len({field for field, _ in pairs} - self.expected.keys())
         self.model = self.expected | {field: (value, 0) for field, value in pairs}
 
+    @rule(field=FIELDS, value=VALUES)
+    def set_one(self, field: bytes, value: bytes) -> None:
+        added = hashes.set_field(self.database, KEY, self.database.get(KEY), field, value)
+        assert added == (field not in self.expected)
+        self.model = self.expected | {field: (value, 0)}
+
     @rule(pairs=PAIRS, delay_ms=DELAYS)
     def put_expiring(self, pairs: list[tuple[bytes, bytes]], delay_ms: int) -> None:
         at_ms = self.engine.now_ms + 1 + delay_ms
@@ -280,6 +286,31 @@ def test_against_a_model(make_store: Callable[[ExitStack], Store], examples: int
 
     Machine.make_store = staticmethod(make_store)
     run_state_machine_as_test(Machine, settings=settings(max_examples=examples, stateful_step_count=30))
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_setting_the_same_value_again_writes_nothing_but_counts(engine: Engine, size: int) -> None:
+    database = engine.database(0)
+    hset(database, *many(size))
+    engine.commit()
+    seen: list[bytes] = []
+    database.observer = lambda _, key: seen.append(key)
+    changes = engine.changes
+    assert hashes.set_field(database, KEY, database.get(KEY), b"field 0", b"value 0") == 0
+    assert not engine.journal
+    assert seen == [KEY]
+    assert engine.changes == changes + 1
+    assert hashes.set_field(database, KEY, database.get(KEY), b"field 0", b"other") == 0
+    engine.commit()
+    assert content(engine, live(database))[b"field 0"] == b"other"
+
+
+def test_a_new_hash_of_one_long_value_is_in_rows(engine: Engine) -> None:
+    database = engine.database(0)
+    assert hashes.set_field(database, KEY, None, b"field", b"x" * 21) == 1
+    assert hashes.encoding(engine, database.get(KEY)) == b"hashtable"  # type: ignore[arg-type]
+    with pytest.raises(WrongTypeError):
+        hashes.set_field(database, KEY, b"string", b"field", b"x")
 
 
 def hset(database: Database, *texts: bytes, key: bytes = KEY) -> int:

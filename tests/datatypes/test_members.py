@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diskkv.codec.keys import KIND_SET_MEMBER
+from diskkv.codec.keys import KIND_SET_MEMBER, object_range
 from diskkv.config import Config
 from diskkv.datatypes import members
 from diskkv.engine.engine import Engine
 from diskkv.engine.memory import MemoryStore
+from diskkv.engine.reclaim import Reclaimer
 from diskkv.engine.rows import Rows
 
 OID = 7
@@ -211,3 +212,21 @@ def test_repeated_draws_are_as_many_as_asked_for(wanted: int) -> None:
         # In the order of the draws: not sorted as the rows are.
         order = [members.member_row(OID, KIND_SET_MEMBER, name) for name, _ in drawn]
         assert order != sorted(order)
+
+
+# ---- what deleting many members leaves behind
+
+
+def test_a_value_that_lost_most_of_its_rows_is_compacted() -> None:
+    engine = Engine(MemoryStore(), Config())
+    engine.note_removed(OID, 9_999, 5)
+    assert engine.emptied == []
+    engine.note_removed(OID, 1, 5)
+    assert engine.emptied == [object_range(OID)]
+    engine.note_removed(OID, 1, 5)
+    assert len(engine.emptied) == 1
+    engine.note_removed(OID + 1, 20_000, 20_001)
+    assert len(engine.emptied) == 1
+    engine.note_removed(OID + 1, 1, 20_000)
+    assert engine.emptied[1:] == [object_range(OID + 1)]
+    assert Reclaimer(engine).ranges is engine.emptied
