@@ -65,6 +65,9 @@ KIND_STREAM_CONSUMER = 0x62
 KIND_STREAM_GROUP_PENDING = 0x63
 KIND_STREAM_CONSUMER_PENDING = 0x64
 
+SCANNED_KINDS = frozenset({KIND_ZSET_SCORE, KIND_ZSET_BLOCK, KIND_ZSET_GROUP})
+"""Kinds whose rows are only read by scans, which look at the store itself: they are not worth room in the cache."""
+
 U16 = Struct(">H")
 U32 = Struct(">I")
 U64 = Struct(">Q")
