@@ -80,7 +80,7 @@ def brpoplpush(client: Client, argv: list[bytes]) -> Any:
          syntax="timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]")  # fmt: skip
 def blmpop(client: Client, argv: list[bytes]) -> Any:
     """Remove and return elements from the first of several lists that is there; wait for one when none is."""
-    deadline_ms = parse_deadline_ms(argv[1], client.engine.now_ms)
     keys, at_head, count = parse_mpop(argv, 2)
+    deadline_ms = parse_deadline_ms(argv[1], client.engine.now_ms)
     popped = pop_first(client, keys, at_head, count)
     return Block(keys, LIST, deadline_ms, client.null_array) if popped is None else popped
