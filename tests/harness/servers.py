@@ -222,7 +222,13 @@ class ServerProcess:
         log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, env=environment
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env=environment,
+                start_new_session=True,
             )
         self.starts += 1
         deadline = time.monotonic() + timeout_s
@@ -268,14 +274,16 @@ class ServerProcess:
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise ServerDied(f"{self.flavour.name} did not end on SIGTERM:\n{self.log_tail()}") from None
 
     def kill(self) -> None:
         """End the process with SIGKILL, at once and without any chance to clean up."""
         process = self._take_process()
-        process.kill()
+        # The whole group: killing only a wrapper would leave the server running.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def wait_ended(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
