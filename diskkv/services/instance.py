@@ -92,8 +92,6 @@ class Instance:
         self.pubsub = PubSub(self)
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
-        self.engine.on_expired = self.notifications.expired
-        self.engine.on_fields_expired = self.notifications.fields_expired
         self.after_turn: list[Callable[[], None]] = []
         self.shutdown: Callable[[], None] = lambda: None
         """Ends the process; set by the server."""

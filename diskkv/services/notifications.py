@@ -68,19 +68,33 @@ class Notifications:
         """Take over a valid notify-keyspace-events string."""
         classes = parse_classes(text) or 0
         # Redis publishes nothing unless at least one of K and E is there.
-        self.enabled = classes if classes & (KEYSPACE | KEYEVENT) else 0
+        self.enabled = enabled = classes if classes & (KEYSPACE | KEYEVENT) else 0
+        engine = self._instance.engine
+        engine.on_new = self.created if enabled & NEW else None
+        engine.on_miss = self.missed if enabled & MISS else None
+        engine.on_expired = self.expired if enabled & EXPIRED else None
+        engine.on_fields_expired = self.fields_expired if enabled & (HASH | GENERIC) else None
+        for client in self._instance.clients.values():
+            if client.subscriptions:
+                client.refresh()
+
+    def created(self, database: Database, key: bytes) -> None:
+        """A key was added that was not there; this event comes before the one that tells what the key became."""
+        self.event(NEW, b"new", key, database)
+
+    def missed(self, database: Database, key: bytes) -> None:
+        """A reading command did not find a key."""
+        self.event(MISS, b"keymiss", key, database)
 
     def expired(self, database: Database, key: bytes) -> None:
         """A key was deleted because it was past its time."""
-        if self.enabled:
-            self.event(EXPIRED, b"expired", key, database)
+        self.event(EXPIRED, b"expired", key, database)
 
     def fields_expired(self, database: Database, key: bytes, is_last: bool) -> None:
         """Fields of a hash were deleted because they were past their time, and with the last one the key."""
-        if self.enabled:
-            self.event(HASH, b"hexpired", key, database)
-            if is_last:
-                self.event(GENERIC, b"del", key, database)
+        self.event(HASH, b"hexpired", key, database)
+        if is_last:
+            self.event(GENERIC, b"del", key, database)
 
     def event(self, kind: int, name: bytes, key: bytes, database: Database) -> None:
         """Something happened to `key`; `kind` is its class. Callers test `enabled` first."""
