@@ -242,6 +242,7 @@ def client_reply(client: Client, argv: list[bytes]) -> bytes:
     mode = argv[2].upper()
     if mode == b"ON":
         client.reply_on = True
+        client.skip_replies = 0
     elif mode == b"OFF":
         client.reply_on = False
     elif mode == b"SKIP":

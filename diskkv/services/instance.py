@@ -90,6 +90,9 @@ class Instance:
         self.blocking = Blocking(self.refresh_observer)
         self.watches = Watches(self)
         self.pubsub = PubSub(self)
+        self.gauges["pubsub_channels"] = lambda: len(self.pubsub.channels)
+        self.gauges["pubsub_patterns"] = lambda: len(self.pubsub.patterns)
+        self.gauges["pubsubshard_channels"] = lambda: len(self.pubsub.shard_channels)
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
         self.after_turn: list[Callable[[], None]] = []
@@ -294,10 +297,14 @@ class Instance:
         if self.pause_until_ms and now_ms >= self.pause_until_ms:
             self.unpause()
         limit = _BUSY_ROWS if busy else _IDLE_ROWS
+        start_ns = time.perf_counter_ns()
         if self.active_expire:
             sweep(self.engine, limit)
+        swept_ns = time.perf_counter_ns()
+        self.latency.note("expire-cycle", swept_ns - start_ns, now_ms)
         if not self.reclaimer.idle:
             self.reclaimer.step(limit)
+            self.latency.note("reclaim", time.perf_counter_ns() - swept_ns, now_ms)
 
     def pause(self, until_ms: int, pause_all: bool) -> None:
         """Hold back all commands, or those that may write, until a time. Never weakens a pause that is in force."""
