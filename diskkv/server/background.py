@@ -47,12 +47,19 @@ async def _sync_every_second(reactor: Reactor) -> None:
 
 
 async def _cron(reactor: Reactor) -> None:
-    """Idle connections and samples of the command rate, ten times a second."""
+    """Idle connections, those that do not read their replies, samples of the command rate: ten times a second."""
     instance = reactor.instance
     while True:
         await trio.sleep(_CRON_INTERVAL_S)
         instance.sample_stats(time.monotonic())
         instance.writes.check_space()
+        over_limit = [
+            connection
+            for connection in reactor.connections.values()
+            if connection.over_soft_limit_since_ms and not connection.is_within_limits()
+        ]
+        for connection in over_limit:
+            reactor.drop(connection)
         limit_s = instance.config.timeout
         if limit_s:
             now_ms = time.time_ns() // 1_000_000
@@ -61,6 +68,7 @@ async def _cron(reactor: Reactor) -> None:
                 for connection in reactor.connections.values()
                 if now_ms - connection.active_ms > limit_s * 1000
                 and not connection.subscriptions
+                and not connection.is_monitor
                 and connection.blocked is None
             ]
             for connection in idle:

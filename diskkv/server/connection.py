@@ -158,7 +158,7 @@ class Connection(Client):
             else:
                 self.unsent.append(data)
                 self.unsent_bytes += len(data)
-            return self._check_limits()
+            return self.is_within_limits()
         return bool(self.unsent) or not self.closing
 
     def drain(self) -> bool:
@@ -184,7 +184,7 @@ class Connection(Client):
             return not self.closing
         return True
 
-    def _check_limits(self) -> bool:
+    def is_within_limits(self) -> bool:
         """Whether the unsent output is within client-output-buffer-limit."""
         hard_bytes, soft_bytes, soft_s = self.instance.config.client_output_buffer_limit[self.kind]
         size = self.unsent_bytes
