@@ -47,23 +47,23 @@ def _minuend_and_others(client: Client, keys: Sequence[bytes]) -> tuple[Header |
 
 
 def _store_all(client: Client, key: bytes, members: Iterator[bytes], event: bytes) -> bytes:
-    edit = sets.SetEdit(client.db, key, None)
+    builder = sets.SetBuilder(client.db)
     for member in members:
-        edit.add(member)
-    return _store(client, key, edit, event)
+        builder.add(member)
+    return _store(client, key, builder, event)
 
 
-def _store(client: Client, key: bytes, edit: sets.SetEdit, event: bytes) -> bytes:
+def _store(client: Client, key: bytes, builder: sets.SetBuilder, event: bytes) -> bytes:
     database = client.db
     old = database.get(key)
-    if not edit.count:
+    if not builder.count:
         if old is not None:
             database.delete(key, old)
             _notify(client, notifications.GENERIC, b"del", key)
         return ZERO
-    database.put(key, edit.header(0), old)
+    database.put(key, builder.header(0), old)
     _notify(client, notifications.SET, event, key)
-    return integer(edit.count)
+    return integer(builder.count)
 
 
 def _notify(client: Client, kind: int, event: bytes, key: bytes) -> None:
@@ -115,10 +115,10 @@ def sunionstore(client: Client, argv: list[bytes]) -> bytes:
 def sdiffstore(client: Client, argv: list[bytes]) -> bytes:
     """Store the members of the first set that none of the others has."""
     first, others = _minuend_and_others(client, argv[2:])
-    edit = sets.SetEdit(client.db, argv[1], None)
+    builder = sets.SetBuilder(client.db)
     if first is not None:
-        sets_algebra.store_difference(client.engine, edit, first, others)
-    return _store(client, argv[1], edit, b"sdiffstore")
+        sets_algebra.build_difference(client.engine, builder, first, others)
+    return _store(client, argv[1], builder, b"sdiffstore")
 
 
 @command("SINTERCARD", arity=-3, flags=Flag.READONLY | Flag.MOVABLEKEYS, keys=KeySpec("RO access", keynum=0, first=1),

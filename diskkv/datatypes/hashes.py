@@ -276,7 +276,8 @@ def delete_fields(database: Database, key: bytes, old: Header, fields: list[byte
     """Delete fields; answers how many there were, and whether the hash still exists."""
     edit = HashEdit(database, key, old)
     deleted = sum([edit.delete(field) for field in fields])
-    return deleted, edit.save() if deleted else True
+    # Fields that expired do not count as deleted, but their rows went as well.
+    return deleted, edit.save() if edit.changed else True
 
 
 # ---- what OBJECT, DUMP, RESTORE, COPY and MEMORY need

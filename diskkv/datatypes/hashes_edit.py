@@ -40,7 +40,7 @@ class HashEdit:
 
     __slots__ = (
         "_count", "_database", "_fields", "_key", "_last_ms", "_next_ms", "_now_ms", "_oid", "_old", "_raw", "_rows",
-        "_timed", "_times",
+        "_timed", "_times", "changed",
     )  # fmt: skip
 
     def __init__(self, database: Database, key: bytes, old: Header | None) -> None:
@@ -52,6 +52,8 @@ class HashEdit:
         self._fields: dict[bytes, bytes] | None = {}
         self._times: dict[bytes, int] = {}
         self._raw = False
+        self.changed = False
+        """Whether there is something to save."""
         self._oid = self._count = self._timed = self._last_ms = 0
         self._next_ms = NEVER_MS
         if old is None:
@@ -96,10 +98,11 @@ class HashEdit:
 
     def mark_timed(self) -> None:
         """Note that a command was about to change the expiry of fields: from then on a packed hash is a listpackex."""
-        self._raw = True
+        self._raw = self.changed = True
 
     def put(self, field: bytes, value: bytes, expire_ms: int = 0) -> bool:
         """Set the value and the expiry of a field; whether it is new."""
+        self.changed = True
         packed = self._fields
         if packed is None:
             return self._put_row(field, value, expire_ms)
@@ -120,13 +123,18 @@ class HashEdit:
         """Delete a field; whether it existed."""
         packed = self._fields
         if packed is not None:
+            if field not in packed:
+                return False
+            self.changed = True
             self._times.pop(field, None)
-            return packed.pop(field, None) is not None
+            del packed[field]
+            return True
         row = member_row(self._oid, KIND_HASH_FIELD, field)
         raw = self._rows.get(row)
         if raw is None:
             return False
         expire_ms = decode_field(raw)[1]
+        self.changed = True
         self._rows.delete(row)
         self._count -= 1
         if expire_ms:

@@ -10,6 +10,7 @@ from typing import Protocol
 from diskkv.codec.header import Header, Value, value_type
 from diskkv.codec.keys import element_prefix, prefix_successor
 from diskkv.codec.rdb_values import RdbValue
+from diskkv.engine.bulk import Bulk
 from diskkv.engine.engine import Engine
 
 
@@ -56,11 +57,12 @@ def load(engine: Engine, value: RdbValue, expire_ms: int) -> Value | None:
 def copy_rows(engine: Engine, header: Header, kinds: tuple[int, ...]) -> int:
     """Copy all rows of these kinds to a new object and answer its id."""
     oid = engine.new_oid()
-    put = engine.rows.put
+    bulk = Bulk(engine, oid)
     for kind in kinds:
         source = element_prefix(header.oid, kind)
         target = element_prefix(oid, kind)
         size = len(source)
-        for row, data in list(engine.rows.scan(source, prefix_successor(source))):
-            put(target + row[size:], data)
+        for row, data in engine.rows.scan(source, prefix_successor(source)):
+            bulk.put(target + row[size:], data)
+    bulk.finish()
     return oid

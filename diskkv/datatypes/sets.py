@@ -24,6 +24,7 @@ from diskkv.codec.numbers import parse_int64
 from diskkv.codec.rdb_values import RdbValue, SetValue
 from diskkv.datatypes import members, operations
 from diskkv.datatypes.members import member_row
+from diskkv.engine.bulk import Bulk
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 from diskkv.errors import WrongTypeError
@@ -202,11 +203,6 @@ class SetEdit:
         if count > self._limit():
             self._explode()
 
-    def use_rows(self) -> None:
-        """Go over to rows, however few members there are."""
-        if self._members is not None:
-            self._explode()
-
     def add(self, member: bytes) -> bool:
         """Add a member; whether it is new."""
         packed = self._members
@@ -282,6 +278,46 @@ class SetEdit:
                 database.engine.note_removed(old.oid, old.count - new.count, new.count)
             database.put(self._key, new, old)
         return True
+
+
+class SetBuilder(SetEdit):
+    """A new set of any size. The members that are added must be distinct; `header` ends the building."""
+
+    __slots__ = ("_bulk",)
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, b"", None)
+        self._bulk: Bulk | None = None
+
+    def use_encoding_for(self, size: int, held: Iterable[bytes]) -> None:
+        """Take the encoding that a set of these `size` members needs."""
+        config = self._config
+        if size <= config.set_max_intset_entries and all(is_integer(member) for member in held):
+            return
+        if size <= config.set_max_listpack_entries and max(map(len, held)) <= config.set_max_listpack_value:
+            self._raw = True
+        else:
+            self._explode()
+
+    def _explode(self) -> None:
+        packed, self._members = self._members, None
+        assert packed is not None
+        self._oid = self._database.engine.new_oid()
+        self._bulk = Bulk(self._database.engine, self._oid)
+        for member in packed:
+            self._add_row(member)
+
+    def _add_row(self, member: bytes) -> bool:
+        assert self._bulk is not None
+        self._bulk.put(member_row(self._oid, KIND_SET_MEMBER, member), b"")
+        self._count += 1
+        return True
+
+    def header(self, expire_ms: int) -> Header:
+        """The set as it is now, as a value with this time to live (0: none)."""
+        if self._bulk is not None:
+            self._bulk.finish()
+        return super().header(expire_ms)
 
 
 # ---- what OBJECT, DUMP, RESTORE, COPY and MEMORY need

@@ -14,7 +14,7 @@ from xxhash import xxh32_intdigest
 from diskkv.codec.header import Header
 from diskkv.codec.keys import KIND_SET_MEMBER, U32, element_prefix, prefix_successor
 from diskkv.datatypes.members import PREFIX_BYTES
-from diskkv.datatypes.sets import SetEdit, contains, iterate, length
+from diskkv.datatypes.sets import SetBuilder, contains, iterate, length
 from diskkv.engine.engine import Engine
 
 _KIND_PREFIX_BYTES = 10
@@ -57,29 +57,23 @@ def union(engine: Engine, headers: Sequence[Header]) -> Iterator[bytes]:
     return _deduplicated(merge(*[_subs(engine, header) for header in distinct]))
 
 
-def store_difference(engine: Engine, edit: SetEdit, first: Header, others: Sequence[Header]) -> None:
+def build_difference(engine: Engine, builder: SetBuilder, first: Header, others: Sequence[Header]) -> None:
     """Add the members of `first` that none of the others has to a new set.
 
     When the other sets are small compared with `first`, Redis copies `first` and removes from the copy, which then has
     the encoding that `first` needs. That shows in OBJECT ENCODING and is done here as well.
     """
     found = difference(engine, first, others)
-    if length(first) * (len(others) + 1) // 2 <= sum(map(length, others), length(first)):
-        for member in found:
-            edit.add(member)
-        return
-    config = engine.config
-    if length(first) > max(config.set_max_intset_entries, config.set_max_listpack_entries):
-        edit.use_rows()
-        for member in found:
-            edit.add(member)
-        return
-    remaining = set(found)
-    for member in iterate(engine, first):
-        edit.add(member)
-    for member in iterate(engine, first):
-        if member not in remaining:
-            edit.remove(member)
+    size = length(first)
+    if size * (len(others) + 1) // 2 > sum(map(length, others), size):
+        member = next(found, None)
+        if member is None:
+            return
+        most = max(engine.config.set_max_intset_entries, engine.config.set_max_listpack_entries)
+        builder.use_encoding_for(size, list(iterate(engine, first)) if size <= most else ())
+        builder.add(member)
+    for member in found:
+        builder.add(member)
 
 
 def _same(left: Header, right: Header) -> bool:

@@ -63,6 +63,8 @@ class Engine:
         self.changes = 0
         """Changes staged since the start (Redis' dirty counter)."""
         self.commits = 0
+        self.sync_requested = False
+        """A command of this turn asked that its commit be on stable storage."""
         self.keyspace_hits = 0
         self.keyspace_misses = 0
         self.expired_keys = 0
@@ -150,6 +152,11 @@ class Engine:
         self._next_oid = oid + 1
         return oid
 
+    @property
+    def oid_lease(self) -> int:
+        """No object id in use is this large."""
+        return self._oid_lease
+
     # ---- the turn
 
     def begin(self, now_ms: int) -> None:
@@ -174,10 +181,14 @@ class Engine:
 
     def commit(self, sync: bool = False) -> None:
         """Write everything staged in one batch. Raises StorageError after dropping the turn when that fails."""
+        requested = self.sync_requested
+        self.sync_requested = False
         if not self.journal:
+            if requested:
+                self.store.sync()
             return
         try:
-            self._write(sync)
+            self._write(sync or requested)
         except StorageError:
             self.rollback(0)
             self._forget_staged()
