@@ -192,7 +192,8 @@ class Command:
             # A container that does nothing itself; its subcommands have the categories.
             return frozenset({"slow"})
         found = set(self.extra_categories)
-        if self.group in _GROUP_CATEGORIES:
+        # A generic command that names its categories works on values of those types rather than on keys (SORT).
+        if self.group in _GROUP_CATEGORIES and not (found and self.group == "generic"):
             found.add(_GROUP_CATEGORIES[self.group])
         if flags & Flag.WRITE:
             found.add("write")
