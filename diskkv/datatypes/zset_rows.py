@@ -144,13 +144,17 @@ def delete(engine: Engine, header: Header, positions: Sequence[bytes]) -> Header
     index = index_of(engine, header.oid)
     discard = engine.rows.delete
     members, scores = index.members, index.scores
-    remove = index.remove
     for position in positions:
         member = position[8:]
         discard(members + xxh32_digest(member) + member)
         discard(scores + position)
-        remove(position)
-    return Header(ZSET, None, header.expire_ms, header.oid, header.count - len(positions), header.ext)
+    if len(positions) == 1:
+        index.remove(positions[0])
+    else:
+        index.remove_all(positions)
+    left = header.count - len(positions)
+    engine.note_removed(header.oid, len(positions), left)
+    return Header(ZSET, None, header.expire_ms, header.oid, left, header.ext)
 
 
 # ---- the two ends
@@ -158,6 +162,8 @@ def delete(engine: Engine, header: Header, positions: Sequence[bytes]) -> Header
 
 def pop(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list[Entry], Header]:
     """Remove `count` (below the number of members) from one end: (outermost first, the new header)."""
+    if count > _AHEAD // 2:
+        return _pop_many(engine, header, highest, count)
     index: RankIndex = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
     discard = engine.rows.delete
     negatives, low, high = header.ext or (0, b"", b"")
@@ -183,8 +189,19 @@ def pop(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list
         high = position if len(position) <= _HINT_BYTES else prefix_successor(position[:_HINT_BYTES])
     else:
         low = position[:_HINT_BYTES]
-    ext = [negatives, low, high]
-    return entries, Header(ZSET, None, header.expire_ms, header.oid, header.count - count, ext)
+    left = header.count - count
+    engine.note_removed(header.oid, count, left)
+    return entries, Header(ZSET, None, header.expire_ms, header.oid, left, [negatives, low, high])
+
+
+def _pop_many(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list[Entry], Header]:
+    index = index_of(engine, header.oid)
+    negatives = header.ext[0] if header.ext else 0
+    found = list(positions(engine, header, slice_of(engine, header, 0, count, highest)))
+    popped = [(position[8:], _exact(engine, index, position, negatives)) for position in found]
+    if highest:
+        found.reverse()
+    return popped, trimmed(delete(engine, header, found), found, not highest, highest)
 
 
 def _exact(engine: Engine, index: RankIndex, position: bytes, negatives: int) -> float:
