@@ -123,7 +123,7 @@ def client_list(client: Client, argv: list[bytes]) -> bytes:
     if option == b"TYPE" and len(argv) == 4:
         chosen.kind = _parse_kind(argv[3])
     elif option == b"ID" and len(argv) > 3:
-        chosen.ids = frozenset(_parse_id(text, b"ERR Invalid client ID") for text in argv[3:])
+        chosen.ids = frozenset(_parse_any_id(text) for text in argv[3:])
     elif option:
         raise CommandSyntaxError
     lines = [
@@ -139,14 +139,28 @@ def _parse_kind(text: bytes) -> str:
     return kind
 
 
-def _parse_id(text: bytes, error: bytes) -> int:
+def _parse_any_id(text: bytes) -> int:
+    try:
+        return parse_int64(text)
+    except ValueError:
+        raise CommandError(b"ERR Invalid client ID") from None
+
+
+def _parse_id(text: bytes) -> int:
+    error = CommandError(b"ERR client-id should be greater than 0")
     try:
         number = parse_int64(text)
     except ValueError:
-        raise CommandError(error) from None
+        raise error from None
     if number < 1:
-        raise CommandError(error)
+        raise error
     return number
+
+
+def _too_many_arguments(argv: list[bytes]) -> CommandError:
+    return CommandError(
+        b"ERR unknown subcommand or wrong number of arguments for '%b'. Try CLIENT HELP." % argv[1][:128]
+    )
 
 
 _KILL_SYNTAX = (
@@ -174,7 +188,7 @@ def _parse_filter(client: Client, argv: list[bytes]) -> Filter:
     for option, value in zip(argv[2::2], argv[3::2], strict=True):
         name = option.lower()
         if name == b"id":
-            chosen.ids = (chosen.ids or frozenset()) | {_parse_id(value, b"ERR client-id should be greater than 0")}
+            chosen.ids = (chosen.ids or frozenset()) | {_parse_id(value)}
         elif name == b"maxage":
             chosen.min_age_s = _parse_age(value)
         elif name == b"type":
@@ -214,7 +228,7 @@ def client_pause(client: Client, argv: list[bytes]) -> bytes:
             raise CommandError(b"ERR CLIENT PAUSE mode must be WRITE or ALL")
         pause_all = argv[3].upper() == b"ALL"
     elif len(argv) > 4:
-        raise CommandSyntaxError
+        raise _too_many_arguments(argv)
     try:
         timeout_ms = parse_int64(argv[2])
     except ValueError:
@@ -282,7 +296,7 @@ def client_unblock(client: Client, argv: list[bytes]) -> bytes:
     """End the wait of a blocked client, as if its time was over or with an error."""
     reason = argv[3].upper() if len(argv) == 4 else b"TIMEOUT"
     if len(argv) > 4:
-        raise CommandSyntaxError
+        raise _too_many_arguments(argv)
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise CommandError(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
     try:

@@ -122,7 +122,7 @@ def _keys(request: list[bytes]) -> list[tuple[int, str]]:
     entry = find(request)
     if entry is None:
         raise CommandError(b"ERR Invalid command specified")
-    if not entry.keys and entry.get_keys is None:
+    if entry.get_keys is None and all("not_key" in spec.flags for spec in entry.keys):
         raise CommandError(b"ERR The command has no key arguments")
     if not entry.accepts(len(request)):
         raise CommandError(b"ERR Invalid number of arguments specified for command")

@@ -46,7 +46,7 @@ def _content(digest: bytes, content: RdbValue) -> bytes:
             digest = _xor(digest, member)
     elif isinstance(content, ZSetValue):
         for member, score in content.entries:
-            digest = _xor(digest, _mix(EMPTY, member, _format_score(score)))
+            digest = _xor(digest, _mix(EMPTY, member, format_double(score)))
     elif isinstance(content, HashValue):
         for field, field_value, expire_ms in content.entries:
             element = _mix(EMPTY, field, field_value)
@@ -57,10 +57,6 @@ def _content(digest: bytes, content: RdbValue) -> bytes:
         for entry in content.entries:
             digest = _mix(digest, b"%d.%d" % entry.id, *entry.fields)
     return digest
-
-
-def _format_score(score: float) -> bytes:
-    return b"%.17g" % score if score == score and abs(score) != float("inf") else format_double(score)
 
 
 def dataset_digest(engine: Engine) -> bytes:
