@@ -32,8 +32,9 @@ from diskkv.errors import CorruptionError
 Entry = tuple[bytes, float]
 """(member, score)."""
 
-_DOUBLE = Struct(">d")
-_pack_double = _DOUBLE.pack
+DOUBLE = Struct(">d")
+"""The score in a member row."""
+_pack_double = DOUBLE.pack
 _ZERO = encode_double(0.0)
 _MEMBER_AT = 18
 """Where the member begins in a score row: behind the element prefix (10 bytes) and the score."""
@@ -89,7 +90,7 @@ def score_of(engine: Engine, header: Header, member: bytes) -> float | None:
     raw = engine.rows.get(element_prefix(header.oid, KIND_ZSET_MEMBER) + xxh32_digest(member) + member)
     if raw is None:
         return None
-    score: float = _DOUBLE.unpack(raw)[0]
+    score: float = DOUBLE.unpack(raw)[0]
     return score
 
 
@@ -217,7 +218,7 @@ def _stored_score(engine: Engine, row: bytes) -> float:
     if raw is None:
         message = f"a member of a sorted set has a score row and no member row {row.hex()}"
         raise CorruptionError(message)
-    score: float = _DOUBLE.unpack(raw)[0]
+    score: float = DOUBLE.unpack(raw)[0]
     return score
 
 
@@ -351,5 +352,5 @@ def scan(engine: Engine, header: Header, start: int, count: int) -> tuple[int, l
     Members of equal hash always come together.
     """
     cursor, found = page(engine.rows, header.oid, KIND_ZSET_MEMBER, start, count)
-    unpack = _DOUBLE.unpack
+    unpack = DOUBLE.unpack
     return cursor, [(member, unpack(value)[0]) for member, value in found]

@@ -11,6 +11,7 @@ from diskkv.codec.keys import ELEMENT_PREFIX_SIZE, KIND_STRING_CHUNK, U32, objec
 from diskkv.datatypes.strings import CHUNK_BYTES
 from diskkv.engine.leveldb import LevelDBStore
 from tools.ctl.stats import KINDS
+from tools.ctl.zsets import zset_problems
 
 # Kinds are numbered by type in their upper four bits.
 KIND_GROUPS = {STRING: 0x1, LIST: 0x2, HASH: 0x3, SET: 0x4, ZSET: 0x5, STREAM: 0x6}
@@ -48,4 +49,7 @@ def _string_problems(store: LevelDBStore, value: Header) -> Iterator[str]:
             yield f"chunk {index} of a string of {value.count} bytes reaches behind its end"
 
 
-_MORE: dict[int, Callable[[LevelDBStore, Header], Iterator[str]]] = {STRING: _string_problems}
+_MORE: dict[int, Callable[[LevelDBStore, Header], Iterator[str]]] = {
+    STRING: _string_problems,
+    ZSET: zset_problems,
+}
