@@ -31,6 +31,10 @@ _IN_SUBSCRIPTION = frozenset(
 _SHOWN_ARGUMENTS_BYTES = 128
 
 
+_HTTP = frozenset({b"post", b"host:"})
+"""The first words of lines that a browser was tricked into sending: the connection is closed at once."""
+
+
 class _Held:
     """The type of `HELD`."""
 
@@ -89,7 +93,7 @@ def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: in
             room_bytes -= len(result)
         elif result is HELD:
             return at - 1
-        if ready:
+        if ready and not instance.scripts.busy:
             instance.blocking.serve(engine.databases)
         if client.blocked is not None or client.closing or room_bytes < 0:
             return at
@@ -102,9 +106,18 @@ def execute(client: Client, argv: list[bytes]) -> Any:
     Messages that the request caused for its own client follow the reply.
     """
     instance = client.instance
+    tracking = instance.tracking
+    # Not None while a script that runs for long lets other clients ask for its end.
+    outer = instance.executing
+    if tracking.clients and outer is None:
+        tracking.send()
     instance.executing = client
     result = _checked(client, argv)
-    instance.executing = None
+    if tracking.clients and outer is None:
+        tracking.send()
+        if client.tracking is not None:
+            tracking.command_done(client, argv[0])
+    instance.executing = outer
     if result.__class__ is bytes and not client.reply_on:
         result = None
     elif client.skip_replies and result is not HELD:
@@ -113,7 +126,7 @@ def execute(client: Client, argv: list[bytes]) -> Any:
         if not client.skip_replies:
             client.refresh()
         result = None
-    if instance.deferred:
+    if instance.deferred and outer is None:
         return _with_messages(client, result)
     return result
 
@@ -129,6 +142,9 @@ def _with_messages(client: Client, result: Any) -> Any:
 
 def _checked(client: Client, argv: list[bytes]) -> Any:
     entry = lookup(argv)
+    if entry is None and argv[0].lower() in _HTTP:
+        client.kill()
+        return None
     try:
         if entry is None:
             raise unknown_command(argv)
@@ -143,7 +159,7 @@ def _checked(client: Client, argv: list[bytes]) -> Any:
             client.transaction.failed = True
         return _rejected(client, entry, exc)
     instance = client.instance
-    if instance.pause_until_ms and _is_paused(client, entry):
+    if instance.pause_until_ms and _is_paused(client, entry, argv):
         instance.paused.append(client)
         client.paused = True
         return HELD
@@ -185,9 +201,12 @@ def call(client: Client, entry: Command, argv: list[bytes]) -> Any:
         instance.feed_monitors(client, argv)
     if spent_ns > instance.slow_ns:
         instance.note_slow(client, entry, argv, spent_ns)
+    if client.tracking is not None and entry.flags & Flag.READONLY and entry.group != "scripting":
+        # A read-only script is no reading of its keys: the commands that it runs are.
+        instance.tracking.remember(client.tracking, entry, argv)
     if result.__class__ is Block:
         if client.is_script or client.transaction is not None:
-            return result.timeout_reply
+            return result.denied_reply
         instance.blocking.block(client, entry, argv, result)
         return None
     return result
@@ -220,19 +239,26 @@ def check_state(client: Client, entry: Command) -> None:
         raise CommandError(b"ERR Replica can't interact with the keyspace")
     if client.transaction is not None and entry.flags & Flag.NO_MULTI:
         raise CommandError(b"ERR Command not allowed inside a transaction")
+    if instance.scripts.busy and not client.is_script and not entry.flags & Flag.ALLOW_BUSY:
+        raise instance.scripts.busy_error()
 
 
 _FREES_SPACE = frozenset({"del", "unlink", "flushdb", "flushall", "expire", "pexpire", "expireat", "pexpireat"})
 """Allowed while writes are refused: a full disk can only be helped by deleting."""
 
 
-def _is_paused(client: Client, entry: Command) -> bool:
+def _is_paused(client: Client, entry: Command, argv: list[bytes]) -> bool:
     instance = client.instance
     if entry.name in ("client|unpause", "client|pause") or client.is_script:
         return False
+    if not instance.pause_all and entry.name in _RUNS_SCRIPTS:
+        return instance.scripts.may_write(argv)
     return instance.pause_all or any(
         command.flags & (Flag.WRITE | Flag.MAY_REPLICATE) for command in _would_run(client, entry)
     )
+
+
+_RUNS_SCRIPTS = frozenset({"eval", "evalsha", "fcall"})
 
 
 def _would_run(client: Client, entry: Command) -> list[Command]:
@@ -248,9 +274,14 @@ def unknown_command(argv: list[bytes]) -> CommandError:
     for argument in argv[1:]:
         if len(shown) >= _SHOWN_ARGUMENTS_BYTES:
             break
-        shown += b"'%b' " % argument[: _SHOWN_ARGUMENTS_BYTES - len(shown)]
-    name = argv[0][:_SHOWN_ARGUMENTS_BYTES]
+        shown += b"'%b' " % _shown(argument)[: _SHOWN_ARGUMENTS_BYTES - len(shown)]
+    name = _shown(argv[0])[:_SHOWN_ARGUMENTS_BYTES]
     return CommandError(b"ERR unknown command '%b', with args beginning with: %b" % (name, shown))
+
+
+def _shown(argument: bytes) -> bytes:
+    """An argument as Redis prints it: a C string, which ends at a NUL."""
+    return argument.partition(b"\0")[0]
 
 
 def wrong_arity(entry: Command) -> CommandError:

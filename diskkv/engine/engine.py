@@ -79,6 +79,8 @@ class Engine:
         self.expired_fields = 0
         self.on_miss: Callable[[Database, bytes], None] | None = None
         self.on_new: Callable[[Database, bytes], None] | None = None
+        self.on_open: Callable[[Database], None] | None = None
+        """Called with every database that comes into being."""
         self.swept_ms = 0
         """No entry of the expiry index is earlier, so that a sweep need not walk over what earlier ones deleted."""
         self._segments_changed = False
@@ -130,6 +132,8 @@ class Engine:
             database.keys, database.expires = database.saved_counts = decode_counts(raw)
         self.databases[index] = database
         self.by_id[db_id] = database
+        if self.on_open is not None:
+            self.on_open(database)
         return database
 
     def database(self, index: int) -> Database:

@@ -77,6 +77,11 @@ class LevelDBStore:
                 raise ConfigError(message) from exc
             message = f"cannot open {self.path}: {_text(exc)}"
             raise StorageError(message) from exc
+        # LevelDB leaves a new manifest and log unsynced: a power cut before the first sync would leave a directory that
+        # it cannot open any more.
+        for path in self.path.glob("MANIFEST-*"):
+            _sync_path(path)
+        _sync_path(self.path)
 
     def get(self, key: bytes) -> bytes | None:
         try:

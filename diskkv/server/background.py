@@ -31,7 +31,7 @@ async def run_background(reactor: Reactor) -> None:
 async def _sync_every_second(reactor: Reactor) -> None:
     """appendfsync everysec: what was acknowledged more than about a second ago is on stable storage."""
     engine = reactor.engine
-    synced = engine.commits
+    synced = 0
     while True:
         await trio.sleep(_SYNC_INTERVAL_S)
         if reactor.instance.config.appendfsync != "everysec" or engine.commits == synced:
@@ -53,16 +53,16 @@ async def _cron(reactor: Reactor) -> None:
         await trio.sleep(_CRON_INTERVAL_S)
         instance.sample_stats(time.monotonic())
         instance.writes.check_space()
+        now_ms = time.time_ns() // 1_000_000
         over_limit = [
             connection
             for connection in reactor.connections.values()
-            if connection.over_soft_limit_since_ms and not connection.is_within_limits()
+            if connection.over_soft_limit_since_ms and not connection.is_within_limits(now_ms)
         ]
         for connection in over_limit:
             reactor.drop(connection)
         limit_s = instance.config.timeout
         if limit_s:
-            now_ms = time.time_ns() // 1_000_000
             idle = [
                 connection
                 for connection in reactor.connections.values()

@@ -127,7 +127,8 @@ class Connection(Client):
                 self.next_request = 0
 
     def _refuse(self, message: str) -> None:
-        self.out.append(f"-ERR Protocol error: {message}\r\n".encode("latin-1"))
+        shown = message.replace("\r", " ").replace("\n", " ")
+        self.out.append(f"-ERR Protocol error: {shown}\r\n".encode("latin-1"))
         self.closing = True
 
     @property
@@ -158,7 +159,7 @@ class Connection(Client):
             else:
                 self.unsent.append(data)
                 self.unsent_bytes += len(data)
-            return self.is_within_limits()
+            return self.is_within_limits(self.engine.now_ms)
         return bool(self.unsent) or not self.closing
 
     def drain(self) -> bool:
@@ -184,7 +185,7 @@ class Connection(Client):
             return not self.closing
         return True
 
-    def is_within_limits(self) -> bool:
+    def is_within_limits(self, now_ms: int) -> bool:
         """Whether the unsent output is within client-output-buffer-limit."""
         hard_bytes, soft_bytes, soft_s = self.instance.config.client_output_buffer_limit[self.kind]
         size = self.unsent_bytes
@@ -192,7 +193,6 @@ class Connection(Client):
             self.instance.stats.output_buffer_limit_disconnections += 1
             return False
         if soft_bytes and size > soft_bytes:
-            now_ms = self.engine.now_ms
             if not self.over_soft_limit_since_ms:
                 self.over_soft_limit_since_ms = now_ms
             elif now_ms - self.over_soft_limit_since_ms > soft_s * 1000:

@@ -86,14 +86,18 @@ GROUPS = {
 
 DISKKV_HAS = frozenset(
     {
+        "bitmap",
         "connection",
         "generic",
         "geo",
         "hash",
+        "hyperloglog",
         "list",
         "pubsub",
+        "scripting",
         "server",
         "set",
+        "sort",
         "sorted-set",
         "string",
         "string-conditional",
