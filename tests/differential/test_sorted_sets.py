@@ -12,5 +12,14 @@ class SortedSets(DifferentialMachine):
     groups = ("sorted-set", "base")
 
 
+class SmallSortedSets(SortedSets):
+    """With limits so small that most sets explode."""
+
+    subject_options = ("--zset-max-listpack-entries", "3")
+    reference_options = ("--zset-max-listpack-entries", "3")
+
+
 TestSortedSets = SortedSets.TestCase
 TestSortedSets.settings = machine_settings()
+TestSmallSortedSets = SmallSortedSets.TestCase
+TestSmallSortedSets.settings = machine_settings()
