@@ -103,7 +103,7 @@ class Reactor:
     def _idle_s(self) -> float:
         """How long nothing has to be done if no client sends anything."""
         instance = self.instance
-        if not instance.reclaimer.idle:
+        if instance.can_reclaim:
             return 0.0
         now_ms = time.time_ns() // 1_000_000
         due_ms = instance.next_deadline_ms
@@ -138,7 +138,7 @@ class Reactor:
         for connection in unfinished:
             if not connection.gone:
                 self._resume(connection)
-        if engine.next_expiry_ms <= engine.now_ms or self.instance.has_work:
+        if self.instance.has_work:
             self.instance.tick(bool(events))
         self._finish()
 
@@ -157,6 +157,8 @@ class Reactor:
         """Commit, then let the replies go."""
         instance = self.instance
         active = self._active
+        if instance.tracking.clients:
+            instance.tracking.finish_turn()
         self._take_woken()
         if self.engine.journal:
             start_ns = time.perf_counter_ns()
@@ -207,6 +209,8 @@ class Reactor:
         refusal = reply.error(self.instance.writes.refusal())
         for connection in self._active:
             connection.out[:] = [refusal for item in connection.out if item.__class__ is not Message]
+        self.instance.tracking.turn_failed()
+        self._take_woken()
 
     def close(self) -> None:
         """Close every socket."""

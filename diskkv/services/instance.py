@@ -16,7 +16,7 @@ from diskkv.config import Config
 from diskkv.datatypes import hashes_expiry
 from diskkv.engine.cursors import Cursors
 from diskkv.engine.database import Database
-from diskkv.engine.engine import Engine
+from diskkv.engine.engine import NEVER_MS, Engine
 from diskkv.engine.expiry import sweep
 from diskkv.engine.reclaim import Reclaimer
 from diskkv.engine.store import Store
@@ -31,8 +31,10 @@ from diskkv.services.monitor import monitor_line
 from diskkv.services.notifications import Notifications
 from diskkv.services.pubsub import PubSub
 from diskkv.services.redaction import shown_arguments
+from diskkv.services.scripts import Scripts
 from diskkv.services.slowlog import SlowLog
 from diskkv.services.stats import Stats
+from diskkv.services.tracking import Trackers
 from diskkv.services.transactions import Watches
 from diskkv.services.write_gate import WriteGate
 
@@ -93,6 +95,7 @@ class Instance:
         self.gauges["pubsub_channels"] = lambda: len(self.pubsub.channels)
         self.gauges["pubsub_patterns"] = lambda: len(self.pubsub.patterns)
         self.gauges["pubsubshard_channels"] = lambda: len(self.pubsub.shard_channels)
+        self.tracking = Trackers(self)
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
         self.after_turn: list[Callable[[], None]] = []
@@ -101,8 +104,11 @@ class Instance:
         self.observers: list[Callable[[Database], Callable[[Database, bytes], None] | None]] = [
             lambda database: self.blocking.changed if self.blocking.waits(database) else None,
             self.watches.observer,
+            self.tracking.observer,
         ]
         """Each answers the function that wants to hear of changes in a database now, or None."""
+        self.engine.on_open = self.refresh_observer
+        self.scripts = Scripts(self)
         self._follow_config()
 
     def _follow_config(self) -> None:
@@ -139,6 +145,7 @@ class Instance:
         self.blocking.unblock(client)
         self.watches.forget(client)
         self.pubsub.forget(client)
+        self.tracking.disable(client)
         self.clients.pop(client.id, None)
         self.monitors.pop(client.id, None)
         if client.paused:
@@ -152,7 +159,7 @@ class Instance:
         client.transaction = None
         self.watches.forget(client)
         self.pubsub.forget(client)
-        client.tracking = None
+        self.tracking.disable(client)
         client.db = self.engine.database(0)
         client.name = b""
         client.no_evict = client.no_touch = False
@@ -191,7 +198,8 @@ class Instance:
 
     def refresh_fast(self) -> None:
         """Fill or empty `fast`; call it when a global condition changes."""
-        guarded = bool(self.monitors) or self.write_error is not None or self.pause_until_ms
+        self.engine.expiry_paused = bool(self.pause_until_ms) or self.writes.failed is not None
+        guarded = bool(self.monitors) or self.write_error is not None or self.pause_until_ms or self.scripts.busy
         if guarded:
             self.fast.clear()
         elif not self.fast:
@@ -240,6 +248,8 @@ class Instance:
         """All keys of a database are about to change at once: FLUSHDB, or SWAPDB with `other`."""
         self.blocking.changed_all(database)
         self.watches.changed_all(database, other)
+        if other is None:
+            self.tracking.flushed()
 
     @property
     def write_error(self) -> str | None:
@@ -265,12 +275,24 @@ class Instance:
     # ---- time
 
     @property
+    def can_reclaim(self) -> bool:
+        """Whether dead data waits and may be deleted now."""
+        return self.engine.has_garbage and self.writes.failed is None
+
+    @property
+    def _next_sweep_ms(self) -> int:
+        """When the sweeper has something to do; never while it is off or nothing may be deleted."""
+        swept = self.active_expire and self.config.active_expire and not self.engine.expiry_paused
+        return self.engine.next_expiry_ms if swept else NEVER_MS
+
+    @property
     def has_work(self) -> bool:
-        """Whether `tick` has something to do besides expiry."""
+        """Whether `tick` has something to do."""
         deadline_ms = self.blocking.next_deadline_ms
         now_ms = self.engine.now_ms
         return (
-            not self.reclaimer.idle
+            self.can_reclaim
+            or self._next_sweep_ms <= now_ms
             or (deadline_ms is not None and deadline_ms <= now_ms)
             or 0 < self.pause_until_ms <= now_ms
         )
@@ -279,7 +301,7 @@ class Instance:
     def next_deadline_ms(self) -> int:
         """When `tick` has to run next, apart from the reclaim."""
         deadline_ms = self.blocking.next_deadline_ms
-        due_ms = self.engine.next_expiry_ms
+        due_ms = self._next_sweep_ms
         if deadline_ms is not None and deadline_ms < due_ms:
             due_ms = deadline_ms
         return min(due_ms, self.pause_until_ms) if self.pause_until_ms else due_ms
@@ -298,11 +320,11 @@ class Instance:
             self.unpause()
         limit = _BUSY_ROWS if busy else _IDLE_ROWS
         start_ns = time.perf_counter_ns()
-        if self.active_expire:
+        if self._next_sweep_ms <= now_ms:
             sweep(self.engine, limit)
         swept_ns = time.perf_counter_ns()
         self.latency.note("expire-cycle", swept_ns - start_ns, now_ms)
-        if not self.reclaimer.idle:
+        if self.can_reclaim:
             self.reclaimer.step(limit)
             self.latency.note("reclaim", time.perf_counter_ns() - swept_ns, now_ms)
 
@@ -311,13 +333,11 @@ class Instance:
         in_force = bool(self.pause_until_ms)
         self.pause_all = pause_all or (in_force and self.pause_all)
         self.pause_until_ms = max(self.pause_until_ms, until_ms)
-        self.engine.expiry_paused = True
         self.refresh_fast()
 
     def unpause(self) -> None:
         """End CLIENT PAUSE; the held requests are looked at after this turn."""
         self.pause_until_ms = 0
-        self.engine.expiry_paused = False
         self.refresh_fast()
         for client in self.paused:
             client.paused = False
