@@ -57,10 +57,11 @@ class Flag(IntFlag):
     """Set by the registry: runs without looking at the client's state, on the fast path (see dispatch.py)."""
 
 
+_HIDDEN = (Flag.DANGEROUS, Flag.PLAIN, Flag.PROTECTED, Flag.TOUCHES_ARBITRARY_KEYS, Flag.MAY_REPLICATE)
 _FLAG_NAMES = {
     flag: flag.name.lower() if flag is not Flag.MOVABLEKEYS else "movablekeys"
     for flag in Flag
-    if flag.name and flag not in (Flag.DANGEROUS, Flag.PLAIN, Flag.PROTECTED, Flag.TOUCHES_ARBITRARY_KEYS)
+    if flag.name and flag not in _HIDDEN
 }
 
 _GROUP_CATEGORIES = {

@@ -207,7 +207,7 @@ def stats(instance: Instance) -> Fields:
     yield "expire_cycle_cpu_milliseconds", 0
     yield "evicted_keys", 0
     yield "evicted_clients", 0
-    yield "evicted_scripts", 0
+    yield from _gauges(instance, "evicted_scripts")
     yield "total_eviction_exceeded_time", 0
     yield "current_eviction_exceeded_time", 0
     yield "keyspace_hits", engine.keyspace_hits

@@ -216,6 +216,11 @@ class ScriptEngine:
         return len(self._scripts)
 
     @property
+    def scripts_bytes(self) -> int:
+        """The sources of all scripts (INFO's used_memory_scripts_eval)."""
+        return self._scripts_size_bytes
+
+    @property
     def memory_bytes(self) -> int:
         """What the interpreter holds (INFO's used_memory_vm_eval)."""
         return self.sandbox.memory_used()
@@ -358,10 +363,10 @@ class ScriptEngine:
         running = self.running
         if running is None:
             raise CommandError(_NOT_BUSY)
-        if running.is_function != function:
-            raise CommandError(BUSY_FUNCTION if running.is_function else BUSY_SCRIPT)
         if running.wrote:
             raise CommandError(_UNKILLABLE)
+        if running.is_function != function:
+            raise CommandError(BUSY_FUNCTION if running.is_function else BUSY_SCRIPT)
         self.abort(b"ERR Script killed by user with %b..." % (b"FUNCTION KILL" if function else b"SCRIPT KILL"))
 
     def abort(self, reason: bytes) -> None:

@@ -95,6 +95,13 @@ class FunctionStore:
 
     # -- changing
 
+    def save(self) -> dict[str, Any]:
+        """The attributes that hold what is loaded now, with their values, which no later change touches."""
+        saved = {"libraries": self.libraries, "_functions": self._functions}
+        self.libraries = dict(self.libraries)
+        self._functions = dict(self._functions)
+        return saved
+
     def load(self, code: bytes, *, replace: bool = False, timeout_ms: int = LOAD_TIMEOUT_MS) -> bytes:
         """FUNCTION LOAD: returns the library's name. A failed load changes nothing. Raises CommandError."""
         name, body_offset = parse_library(code)
