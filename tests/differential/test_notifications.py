@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from hypothesis.stateful import initialize
 
@@ -33,8 +34,8 @@ class Notifications(DifferentialMachine):
         "geo",
         "hyperloglog",
     )
-    subject_options: Sequence[str] = ("--notify-keyspace-events", "KEAnm")
-    reference_options: Sequence[str] = ("--notify-keyspace-events", "KEAnm")
+    subject_options: ClassVar[Sequence[str]] = ("--notify-keyspace-events", "KEAnm")
+    reference_options: ClassVar[Sequence[str]] = ("--notify-keyspace-events", "KEAnm")
     most_restarts = 0
 
     def __init__(self) -> None:

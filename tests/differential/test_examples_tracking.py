@@ -1,0 +1,227 @@
+"""CLIENT TRACKING: options that contradict each other, and the place of invalidations between the replies."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.examples import Example, parse_examples, run_example
+from tests.harness import servers
+
+OPTIONS = r"""
+# syntax
+CLIENT TRACKING
+CLIENT TRACKING ON x
+CLIENT TRACKING maybe
+CLIENT TRACKING ON REDIRECT
+CLIENT TRACKING ON REDIRECT x
+CLIENT TRACKING ON REDIRECT 999999999
+CLIENT TRACKING ON PREFIX
+CLIENT TRACKING ON PREFIX a
+CLIENT TRACKING OFF x
+CLIENT TRACKING OFF
+CLIENT CACHING
+CLIENT CACHING YES
+CLIENT GETREDIR
+CLIENT GETREDIR x
+CLIENT TRACKINGINFO
+CLIENT TRACKINGINFO x
+
+# prefixes
+CLIENT TRACKING ON BCAST PREFIX a PREFIX ab
+CLIENT TRACKING ON BCAST PREFIX ab PREFIX b PREFIX a
+CLIENT TRACKING ON BCAST PREFIX b PREFIX a
+CLIENT TRACKING ON BCAST PREFIX aa
+CLIENT TRACKING ON BCAST PREFIX c PREFIX aa PREFIX cc
+CLIENT TRACKING ON BCAST PREFIX c
+CLIENT TRACKINGINFO
+CLIENT TRACKING ON
+CLIENT TRACKING OFF
+CLIENT TRACKING ON BCAST
+CLIENT TRACKING ON BCAST PREFIX q
+CLIENT TRACKINGINFO
+
+# modes
+CLIENT TRACKING ON BCAST OPTIN
+CLIENT TRACKING ON BCAST OPTOUT NOLOOP
+CLIENT TRACKING ON OPTIN OPTOUT
+CLIENT TRACKING ON OPTIN NOLOOP
+CLIENT CACHING NO
+CLIENT CACHING MAYBE
+CLIENT CACHING YES
+CLIENT TRACKINGINFO
+CLIENT TRACKINGINFO
+PING
+CLIENT TRACKINGINFO
+CLIENT TRACKING ON OPTOUT
+CLIENT TRACKING ON BCAST
+CLIENT TRACKING ON
+CLIENT TRACKINGINFO
+CLIENT TRACKING OFF
+CLIENT TRACKING ON OPTOUT
+CLIENT CACHING YES
+CLIENT CACHING NO
+CLIENT TRACKINGINFO
+MULTI
+PING
+CLIENT TRACKINGINFO
+EXEC
+CLIENT TRACKINGINFO
+CLIENT GETREDIR
+RESET
+CLIENT TRACKINGINFO
+"""
+
+MESSAGES = r"""
+# once for every read
+CLIENT TRACKING ON
+GET a
+SET a 1
+1<
+SET a 2
+GET a
+MGET a b
+2> SET a 3
+2> MSET a 4 b 5
+1<
+1<
+GET a
+2> FLUSHALL
+1<
+GET a
+SWAPDB 0 1
+SELECT 1
+SET a 1
+1<
+PING
+
+# after a transaction
+CLIENT TRACKING ON
+MGET a b
+MULTI
+SET a 1
+SET b 2
+SET a 3
+GET a
+EXEC
+1<
+1<
+2> SET a 4
+PING
+
+# not one's own
+CLIENT TRACKING ON NOLOOP
+MGET a b
+SET a 1
+2> SET a 2
+2> SET b 2
+1<
+PING
+
+# broadcast
+CLIENT TRACKING ON BCAST
+SET a 1
+1<
+MULTI
+SET zz 1
+SET b 1
+SET a 2
+DEL zz
+EXEC
+1<
+2> FLUSHDB
+1<
+GET x
+
+# broadcast with prefixes
+CLIENT TRACKING ON BCAST PREFIX a: PREFIX b: NOLOOP
+SET a:1 1
+2> SET a:1 2
+1<
+2> SET c:1 4
+2> RENAME a:1 a:2
+1<
+PING
+
+# opting in
+CLIENT TRACKING ON OPTIN
+GET a
+SET a 1
+CLIENT CACHING YES
+CLIENT GETNAME
+GET a
+SET a 2
+1<
+CLIENT CACHING YES
+MULTI
+GET a
+GET b
+EXEC
+SET b 1
+1<
+SET a 1
+1<
+PING
+
+# opting out
+CLIENT TRACKING ON OPTOUT
+CLIENT CACHING NO
+GET a
+GET b
+SET a 1
+SET b 1
+1<
+PING
+
+# reads that miss, fail, or are of other types
+CLIENT TRACKING ON
+GET missing
+EXISTS gone
+HGET missing f
+SET k v
+HGET k f
+TYPE k
+STRLEN k
+2> DEL gone
+2> LPUSH missing x
+1<
+2> SET gone x
+1<
+2> DEL k
+1<
+PING
+
+# expired keys
+2> SET k v PX 20
+CLIENT TRACKING ON
+GET k
+1<
+GET k
+2> SET k w
+1<
+PING
+
+# own messages of both kinds
+CLIENT TRACKING ON
+SUBSCRIBE c
+GET a
+MULTI
+PUBLISH c 1
+SET a 1
+PUBLISH c 2
+EXEC
+1<
+1<
+1<
+PING
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("example", parse_examples(OPTIONS), ids=str)
+def test_options(example: Example, protocol: int) -> None:
+    run_example(example, protocol, servers.subject(), servers.reference())
+
+
+@pytest.mark.parametrize("example", parse_examples(MESSAGES), ids=str)
+def test_messages(example: Example) -> None:
+    run_example(example, 3, servers.subject(), servers.reference())
