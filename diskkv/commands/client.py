@@ -188,7 +188,7 @@ def _parse_filter(client: Client, argv: list[bytes]) -> Filter:
     for option, value in zip(argv[2::2], argv[3::2], strict=True):
         name = option.lower()
         if name == b"id":
-            chosen.ids = (chosen.ids or frozenset()) | {_parse_id(value)}
+            chosen.ids = frozenset((_parse_id(value),))
         elif name == b"maxage":
             chosen.min_age_s = _parse_age(value)
         elif name == b"type":
