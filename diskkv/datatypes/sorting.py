@@ -166,7 +166,8 @@ def _sorted(
         ranked = ((_text(weight_of(element)), element) for element in elements)
     first = itemgetter(0)
     if stop * _SMALL_SHARE < total:
-        best = (nlargest if order.descending else nsmallest)(stop, ranked, key=first)
+        # All weights are looked at, even for an empty part: one that is no number is an error.
+        best = (nlargest if order.descending else nsmallest)(max(stop, 1), ranked, key=first)
         return [element for _, element in best[start:stop]]
     kept = _within_bounds(database, ranked)
     kept.sort(key=first, reverse=order.descending)

@@ -77,6 +77,13 @@ def test_weights(database: Database) -> None:
         select(database, value, Order(lookup_of(database, b"w_*")))
 
 
+@pytest.mark.parametrize(("offset", "limit"), [(0, 0), (5, 0), (0, 1), (100, 1)])
+def test_a_bad_weight_is_an_error_even_where_it_is_not_wanted(database: Database, offset: int, limit: int) -> None:
+    value = list_of(database, *[b"%d" % number for number in range(50)], b"no number")
+    with pytest.raises(CommandError, match="converted into double"):
+        select(database, value, Order(offset=offset, limit=limit))
+
+
 def test_patterns(database: Database) -> None:
     database.put(b"x7y", b"string", None)
     database.put(b"h7->", b"odd name", None)

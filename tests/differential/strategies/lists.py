@@ -63,18 +63,28 @@ register("list", command("BRPOP", many(KEY, 1, 3), TIMEOUT), name="BRPOP")
 register("list", command("BLMOVE", KEY, KEY, WHERE, WHERE, TIMEOUT), name="BLMOVE")
 register("list", command("BRPOPLPUSH", KEY, KEY, TIMEOUT), name="BRPOPLPUSH")
 register("list", command("BLMPOP", TIMEOUT, counted(KEY), WHERE, maybe("COUNT", "2")), name="BLMPOP")
+# Text weights that are equal leave the order of the elements to the sort algorithm: BY only without ALPHA.
 register(
     "list",
     command(
         "SORT",
         KEY,
-        maybe("BY", choice("nosort", "s*", "h1->*")),
+        maybe("BY", choice("nosort", "#")),
         maybe("LIMIT", SMALL_INDEX, SMALL_INDEX),
         maybe(sequence("GET", choice("#", "s*", "h*->f1"))),
         maybe(choice("ASC", "DESC")),
         "ALPHA",
         maybe("STORE", KEY),
     ),
-    command("SORT", KEY, maybe("LIMIT", SMALL_INDEX, SMALL_INDEX), maybe(choice("ASC", "DESC"))),
+    command(
+        "SORT",
+        KEY,
+        maybe("BY", choice("nosort", "s*", "h*->f1")),
+        maybe("LIMIT", SMALL_INDEX, SMALL_INDEX),
+        maybe(sequence("GET", choice("#", "s*", "h*->f1"))),
+        maybe(choice("ASC", "DESC")),
+        maybe("STORE", KEY),
+    ),
+    command("SORT_RO", KEY, maybe("LIMIT", SMALL_INDEX, SMALL_INDEX), maybe(choice("ASC", "DESC")), maybe("ALPHA")),
     name="SORT",
 )
