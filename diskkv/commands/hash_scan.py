@@ -16,8 +16,8 @@ from diskkv.services.client import Client
 EMPTY_PAGE = b"*2\r\n$1\r\n0\r\n*0\r\n"
 """The end of a scan over nothing."""
 
-_SMALLEST_PIECE_BYTES = 16
-"""Less than what an element takes in a reply and on the way there."""
+_PIECE_BYTES = 64
+"""What an element takes at least while a reply is built."""
 
 
 def parse_draws(client: Client, text: bytes) -> int:
@@ -39,7 +39,7 @@ def parse_draws(client: Client, text: bytes) -> int:
 
 def require_room(client: Client, count: int) -> None:
     """Raise unless -`count` draws fit into a reply."""
-    if -count * _SMALLEST_PIECE_BYTES > client.instance.config.proto_max_bulk_len:
+    if -count * _PIECE_BYTES > client.instance.config.proto_max_bulk_len:
         raise CommandError(b"ERR the reply would exceed proto-max-bulk-len")
 
 

@@ -37,6 +37,9 @@ _TRIES = 64
 _DRAW_ROWS = 50
 """A draw costs about as much as reading this many rows in order."""
 
+_BATCH_DRAWS = 1_000_000
+"""So many draws share one pass over the members; bounds the memory they take."""
+
 ROW = Struct(">cQBI").pack
 """(ELEMENT_TAG, oid, kind, xxh32 of the member) -> row key without the member; for paths where a call counts."""
 
@@ -145,12 +148,13 @@ def draw_repeatedly(rows: Rows, oid: int, kind: int, count: int, wanted: int) ->
         for _ in range(wanted):
             yield draw(rows, oid, kind, count)
         return
-    tickets: dict[int, list[int]] = {}
-    for at in range(wanted):
-        tickets.setdefault(randrange(count), []).append(at)
-    result: list[tuple[bytes, bytes] | None] = [None] * wanted
-    ranks = sorted(tickets)
-    for rank, pair in zip(ranks, _at_ranks(member_rows(rows, oid, kind), iter(ranks)), strict=True):
-        for at in tickets[rank]:
-            result[at] = pair
-    yield from (pair for pair in result if pair is not None)
+    for at in range(0, wanted, _BATCH_DRAWS):
+        yield from _draw_batch(rows, oid, kind, count, min(_BATCH_DRAWS, wanted - at))
+
+
+def _draw_batch(rows: Rows, oid: int, kind: int, count: int, wanted: int) -> list[tuple[bytes, bytes]]:
+    """Draw ranks, read their members in one pass over all of them, and answer them in the order of the draws."""
+    drawn = [randrange(count) for _ in range(wanted)]
+    ranks = sorted(set(drawn))
+    found = dict(zip(ranks, _at_ranks(member_rows(rows, oid, kind), iter(ranks)), strict=True))
+    return [found[rank] for rank in drawn]

@@ -518,6 +518,17 @@ def test_removed_times_do_not_end_the_hash(engine: Engine) -> None:
     assert hashes.length(engine, header) == 50
 
 
+def test_deleting_only_expired_fields_keeps_the_count(engine: Engine) -> None:
+    database = engine.database(0)
+    put_expiring(database, {b"%d" % number: START_MS + 10 for number in range(50)})
+    hset(database, b"stays", b"v")
+    engine.begin(START_MS + 10)
+    header = live(database)
+    assert header is not None
+    assert hashes.delete_fields(database, KEY, header, [b"1", b"2"]) == (0, True)
+    assert_consistent(database, KEY, database.get(KEY))
+
+
 @pytest.mark.parametrize("size", [3, 50])
 def test_nothing_is_deleted_while_expiry_is_paused(engine: Engine, size: int) -> None:
     database = engine.database(0)

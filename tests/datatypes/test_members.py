@@ -203,7 +203,8 @@ def test_distinct_draws_are_distinct(wanted: int) -> None:
 
 
 @pytest.mark.parametrize("wanted", [1, 5, 7, 299, 1000])
-def test_repeated_draws_are_as_many_as_asked_for(wanted: int) -> None:
+def test_repeated_draws_are_as_many_as_asked_for(wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "_BATCH_DRAWS", 300)
     rows = surrounded(numbered(300))
     drawn = list(members.draw_repeatedly(rows, OID, KIND_SET_MEMBER, 300, wanted))
     assert len(drawn) == wanted
