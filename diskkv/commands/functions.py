@@ -37,29 +37,27 @@ _ALL_SUCCEEDED = ("request_policy:all_shards", "response_policy:all_succeeded")
          complexity=RUN_COMPLEXITY, syntax="function numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def fcall(client: Client, argv: list[bytes]) -> bytes:
     """Call a function of a library."""
-    return _call(client, argv, TABLE["fcall"], readonly=False)
+    return _call(client, argv, TABLE["fcall"], False)
 
 
 @command("FCALL_RO", arity=-3, flags=READONLY_RUN_FLAGS, keys=READ_KEYS, group="scripting", since="7.0.0",
          complexity=RUN_COMPLEXITY, syntax="function numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def fcall_ro(client: Client, argv: list[bytes]) -> bytes:
     """Call a function that only reads."""
-    return _call(client, argv, TABLE["fcall_ro"], readonly=True)
+    return _call(client, argv, TABLE["fcall_ro"], True)
 
 
-def _call(client: Client, argv: list[bytes], entry: Any, *, readonly: bool) -> bytes:
+def _call(client: Client, argv: list[bytes], entry: Any, readonly: bool) -> bytes:
     scripts = scripts_of(client)
     functions = scripts.functions
     assert functions is not None
     if client.instance.monitors:
         client.instance.feed_monitors(client, argv)
     function = functions.get(argv[1])
-    first_argument = first_argument_of(argv, _bad_number)
-    if client.instance.write_error is not None:
+    first = first_argument_of(argv, _bad_number)
+    if not client.instance.fast:
         check_writes(client, function.flags)
-    reply = scripts.run(
-        client, functions.call, argv[1], argv[3:first_argument], argv[first_argument:], command=argv, readonly=readonly
-    )
+    reply = scripts.run(client, functions.call, argv[1], argv[3:first], argv[first:], argv, readonly)
     if reply[0] == 0x2D:  # -
         count_failure(scripts, entry, reply)
     return reply

@@ -46,57 +46,56 @@ _SHA1_SIZE = 40
          complexity=RUN_COMPLEXITY, syntax="script numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def eval_(client: Client, argv: list[bytes]) -> bytes:
     """Run a Lua script."""
-    return _evaluate(client, argv, TABLE["eval"], readonly=False)
+    return _evaluate(client, argv, TABLE["eval"], False)
 
 
 @command("EVAL_RO", arity=-3, flags=READONLY_RUN_FLAGS, keys=READ_KEYS, group="scripting", since="7.0.0",
          complexity=RUN_COMPLEXITY, syntax="script numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def eval_ro(client: Client, argv: list[bytes]) -> bytes:
     """Run a Lua script that only reads."""
-    return _evaluate(client, argv, TABLE["eval_ro"], readonly=True)
+    return _evaluate(client, argv, TABLE["eval_ro"], True)
 
 
 @command("EVALSHA", arity=-3, flags=WRITE_FLAGS, keys=_WRITTEN_KEYS_OF_SHA, group="scripting", since="2.6.0",
          complexity=RUN_COMPLEXITY, syntax="sha1 numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def evalsha(client: Client, argv: list[bytes]) -> bytes:
     """Run a loaded script by its SHA-1 digest."""
-    return _evaluate_sha(client, argv, TABLE["evalsha"], readonly=False)
+    return _evaluate_sha(client, argv, TABLE["evalsha"], False)
 
 
 @command("EVALSHA_RO", arity=-3, flags=READONLY_RUN_FLAGS, keys=_READ_KEYS_OF_SHA, group="scripting", since="7.0.0",
          complexity=RUN_COMPLEXITY, syntax="sha1 numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def evalsha_ro(client: Client, argv: list[bytes]) -> bytes:
     """Run a loaded script that only reads by its SHA-1 digest."""
-    return _evaluate_sha(client, argv, TABLE["evalsha_ro"], readonly=True)
+    return _evaluate_sha(client, argv, TABLE["evalsha_ro"], True)
 
 
-def _evaluate(client: Client, argv: list[bytes], entry: Any, *, readonly: bool) -> bytes:
+def _evaluate(client: Client, argv: list[bytes], entry: Any, readonly: bool) -> bytes:
     scripts = scripts_of(client)
     if client.instance.monitors:
         client.instance.feed_monitors(client, argv)
-    first_argument = first_argument_of(argv, _not_an_integer)
+    first = first_argument_of(argv, _not_an_integer)
     sha = scripts.open().load(argv[1], from_eval=True)
-    return _run(scripts, client, argv, entry, sha, first_argument, readonly)
+    return _run(scripts, client, argv, entry, sha, first, readonly)
 
 
-def _evaluate_sha(client: Client, argv: list[bytes], entry: Any, *, readonly: bool) -> bytes:
+def _evaluate_sha(client: Client, argv: list[bytes], entry: Any, readonly: bool) -> bytes:
     scripts = scripts_of(client)
     if client.instance.monitors:
         client.instance.feed_monitors(client, argv)
-    if len(argv[1]) != _SHA1_SIZE:
+    sha = argv[1]
+    if len(sha) != _SHA1_SIZE:
         raise CommandError(_NO_SCRIPT)
-    return _run(scripts, client, argv, entry, argv[1], first_argument_of(argv, _not_an_integer), readonly)
+    return _run(scripts, client, argv, entry, sha, first_argument_of(argv, _not_an_integer), readonly)
 
 
 def _run(
-    scripts: Scripts, client: Client, argv: list[bytes], entry: Any, sha: bytes, first_argument: int, readonly: bool
+    scripts: Scripts, client: Client, argv: list[bytes], entry: Any, sha: bytes, first: int, readonly: bool
 ) -> bytes:
     engine = scripts.open()
-    if client.instance.write_error is not None:
+    if not client.instance.fast:
         check_writes(client, engine.get(sha).flags)
-    reply = scripts.run(
-        client, engine.run, sha, argv[3:first_argument], argv[first_argument:], command=argv, readonly=readonly
-    )
+    reply = scripts.run(client, engine.run, sha, argv[3:first], argv[first:], argv, readonly)
     if reply[0] == 0x2D:  # -
         count_failure(scripts, entry, reply)
     return reply
@@ -106,12 +105,17 @@ def _not_an_integer() -> CommandError:
     return NotIntegerError()
 
 
+_COUNTS = {b"%d" % count: count for count in range(16)}
+
+
 def first_argument_of(argv: list[bytes], not_a_number: Callable[[], CommandError]) -> int:
     """Where the keys that argv[2] counts end, and a script's arguments begin. Raises CommandError."""
-    try:
-        count = parse_int64(argv[2])
-    except ValueError:
-        raise not_a_number() from None
+    count = _COUNTS.get(argv[2])
+    if count is None:
+        try:
+            count = parse_int64(argv[2])
+        except ValueError:
+            raise not_a_number() from None
     if count > len(argv) - 3:
         raise CommandError(b"ERR Number of keys can't be greater than number of args")
     if count < 0:
@@ -121,7 +125,7 @@ def first_argument_of(argv: list[bytes], not_a_number: Callable[[], CommandError
 
 def check_writes(client: Client, flags: ScriptFlag) -> None:
     """While writes are refused, refuse what declares its flags and may write; other scripts run until they do write."""
-    if not flags & (ScriptFlag.NO_WRITES | ScriptFlag.COMPAT):
+    if client.instance.write_error is not None and not flags & (ScriptFlag.NO_WRITES | ScriptFlag.COMPAT):
         raise CommandError(client.instance.writes.refusal())
 
 

@@ -114,7 +114,16 @@ class Scripts:
 
     # ---- runs
 
-    def run(self, client: Client, run: Callable[..., bytes], *args: Any, command: list[bytes], readonly: bool) -> bytes:
+    def run(
+        self,
+        client: Client,
+        run: Callable[..., bytes],
+        name: bytes,
+        keys: list[bytes],
+        args: list[bytes],
+        command: list[bytes],
+        readonly: bool,
+    ) -> bytes:
         """Call `run` (of the engine or of the function store) for a client; the encoded reply.
 
         Raises CommandError, and whatever else one of the script's commands raised: then nothing of it may stay.
@@ -125,10 +134,10 @@ class Scripts:
         own.user = client.user
         own.tracking = client.tracking
         self.caller = client
-        self.unchecked = bool(instance.fast) and client.user.unrestricted and client.tracking is None
+        self.unchecked = own.tracking is None and bool(instance.fast) and client.user.unrestricted
         self.counted_error = b""
         try:
-            return run(*args, resp=client.resp, readonly=readonly, command=command)
+            return run(name, keys, args, resp=client.resp, readonly=readonly, command=command)
         finally:
             self.caller = own
             if self.busy:
