@@ -37,7 +37,7 @@ def get_string(client: Client, key: bytes) -> Value | None:
 
 
 @command("SETBIT", arity=4, flags=Flag.WRITE | Flag.DENYOOM, keys=KeySpec("RW access update"), group="bitmap",
-         since="2.2.0", complexity="O(1)", syntax="key offset value")  # fmt: skip
+         since="2.2.0", complexity="O(1)", syntax="key offset value:integer")  # fmt: skip
 def setbit(client: Client, argv: list[bytes]) -> bytes:
     """Set or clear one bit of a string; return what it was."""
     key = argv[1]

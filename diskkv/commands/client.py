@@ -164,8 +164,9 @@ def _too_many_arguments(argv: list[bytes]) -> CommandError:
 
 
 _KILL_SYNTAX = (
-    "filter=<old-format=ip:port | [ID@2.8.12 client-id | TYPE@2.8.12 <NORMAL | MASTER@3.2.0 | SLAVE | REPLICA@5.0.0 "
-    "| PUBSUB> | USER username | ADDR addr | LADDR@6.2.0 laddr | SKIPME <YES | NO> | MAXAGE@7.4.0 maxage]...>"
+    "filter=<old-format=ip:port | new-format=<[ID@2.8.12 client-id]"
+    " | [TYPE@2.8.12 <NORMAL | MASTER@3.2.0 | SLAVE | REPLICA@5.0.0 | PUBSUB>] | [USER username] | [ADDR addr=ip:port]"
+    " | [LADDR@6.2.0 laddr=ip:port] | [SKIPME <YES | NO>] | [MAXAGE@7.4.0 maxage]> ...>"
 )
 
 

@@ -75,7 +75,7 @@ def _parse_options(argv: list[bytes]) -> tuple[bool, bool]:
     group="generic",
     since="2.6.0",
     complexity="O(N) where N is the size of the value.",
-    syntax="key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+    syntax="key ttl serialized-value [REPLACE@3.0.0] [ABSTTL@5.0.0] [IDLETIME@5.0.0 seconds] [FREQ@5.0.0 frequency]",
 )
 def restore(client: Client, argv: list[bytes]) -> bytes:
     """Create a key from what DUMP returned."""

@@ -11,7 +11,7 @@ from diskkv.services import notifications
 from diskkv.services.client import Client
 
 _MAX_MS = 2**63 - 1
-_SYNTAX = "[NX | XX | GT | LT]"
+_SYNTAX = "[NX | XX | GT | LT]@7.0.0"
 _EXPIRE_FLAGS = Flag.WRITE | Flag.FAST
 _READ_FLAGS = Flag.READONLY | Flag.FAST
 

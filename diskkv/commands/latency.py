@@ -133,7 +133,7 @@ def _diagnosis(name: str, event: Event, now_s: int) -> str:
 
 @command("LATENCY HISTOGRAM", arity=-2, flags=_ADMIN, group="server", since="7.0.0",
          complexity="O(N) where N is the number of commands with latency information being retrieved.",
-         syntax="[COMMAND...]", tips=_NODES)  # fmt: skip
+         syntax="[command [command ...]]", tips=_NODES)  # fmt: skip
 def latency_histogram(client: Client, argv: list[bytes]) -> bytes:
     """Tell how many calls of commands took how long."""
     table = client.instance.commands

@@ -97,7 +97,7 @@ def _range_of(pattern: bytes | None) -> tuple[bytes, bytes | None]:
     group="generic",
     since="2.8.0",
     complexity="O(COUNT) for every call; a MATCH with a literal prefix only walks over the keys that have it.",
-    syntax="cursor [MATCH pattern] [COUNT count] [TYPE type]",
+    syntax="cursor [MATCH pattern] [COUNT count] [TYPE@6.0.0 type]",
     tips=("nondeterministic_output", "request_policy:special", "response_policy:special"),
 )
 def scan(client: Client, argv: list[bytes]) -> bytes:

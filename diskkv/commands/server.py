@@ -34,7 +34,7 @@ def flush_database(client: Client, database: Database) -> None:
 
 
 @command("FLUSHDB", arity=-1, flags=Flag.WRITE | Flag.DANGEROUS, group="server", since="1.0.0",
-         complexity="O(1); the space is freed in the background.", syntax="[ASYNC | SYNC]", tips=_FLUSH_TIPS,
+         complexity="O(1); the space is freed in the background.", syntax="[ASYNC@4.0.0 | SYNC@6.2.0]", tips=_FLUSH_TIPS,
          categories=("keyspace",))  # fmt: skip
 def flushdb(client: Client, argv: list[bytes]) -> bytes:
     """Delete all keys of the database."""
@@ -44,7 +44,7 @@ def flushdb(client: Client, argv: list[bytes]) -> bytes:
 
 
 @command("FLUSHALL", arity=-1, flags=Flag.WRITE | Flag.DANGEROUS, group="server", since="1.0.0",
-         complexity="O(1) for each database; the space is freed in the background.", syntax="[ASYNC | SYNC]",
+         complexity="O(1) for each database; the space is freed in the background.", syntax="[ASYNC@4.0.0 | SYNC@6.2.0]",
          tips=_FLUSH_TIPS, categories=("keyspace",))  # fmt: skip
 def flushall(client: Client, argv: list[bytes]) -> bytes:
     """Delete all keys of all databases."""
@@ -95,7 +95,7 @@ def lastsave(client: Client, argv: list[bytes]) -> bytes:
 @command("SHUTDOWN", arity=-1,
          flags=Flag.ADMIN | Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.NO_MULTI | Flag.ALLOW_BUSY,
          group="server", since="1.0.0", complexity="O(1): everything is on disk already.",
-         syntax="[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]")  # fmt: skip
+         syntax="[NOSAVE | SAVE] [NOW@7.0.0] [FORCE@7.0.0] [ABORT@7.0.0]")  # fmt: skip
 def shutdown(client: Client, argv: list[bytes]) -> bytes | None:
     """Stop the server; what was acknowledged is on disk with any option."""
     options = {option.upper() for option in argv[1:]}

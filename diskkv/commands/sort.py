@@ -37,7 +37,8 @@ _COMPLEXITY = (
     "and pattern; only the elements returned are read when nothing is sorted."
 )
 _SYNTAX = (
-    "key [BY by-pattern] [LIMIT offset count] [GET get-pattern [GET get-pattern ...]] [ASC | DESC] [sorting=ALPHA]"
+    "key [BY by-pattern=pattern#1] [LIMIT offset count] [GET get-pattern=pattern#1 [GET pattern ...]] [ASC | DESC]"
+    " [ALPHA]"
 )
 
 

@@ -16,7 +16,7 @@ _FLAGS = Flag.NOSCRIPT | Flag.LOADING | Flag.STALE
 
 @command("CLIENT TRACKING", arity=-3, flags=_FLAGS, group="connection", since="6.0.0",
          complexity="O(1). Some options may introduce additional complexity.",
-         syntax="<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] "
+         syntax="status=<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] "
                 "[NOLOOP]")  # fmt: skip
 def client_tracking(client: Client, argv: list[bytes]) -> bytes:
     """Begin or stop to remember the keys that this connection reads."""

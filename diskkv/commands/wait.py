@@ -15,7 +15,7 @@ from diskkv.services.blocking import Block
 from diskkv.services.client import Client
 
 _TIPS = ("request_policy:all_shards", "response_policy:agg_min")
-_FLAGS = Flag.BLOCKING | Flag.NOSCRIPT
+_FLAGS = Flag.BLOCKING
 
 
 def _integer(argument: bytes) -> int:
@@ -37,7 +37,7 @@ def _deadline_ms(client: Client, argument: bytes) -> int:
 
 
 @command("WAIT", arity=3, flags=_FLAGS, group="generic", since="3.0.0", complexity="O(1)",
-         syntax="numreplicas timeout", tips=_TIPS, categories=("connection",))  # fmt: skip
+         syntax="numreplicas timeout:integer", tips=_TIPS, categories=("connection",))  # fmt: skip
 def wait(client: Client, argv: list[bytes]) -> bytes | Block:
     """Wait until enough replicas have this connection's writes; there are none."""
     wanted = _integer(argv[1])
@@ -48,7 +48,7 @@ def wait(client: Client, argv: list[bytes]) -> bytes | Block:
 
 
 @command("WAITAOF", arity=4, flags=_FLAGS, group="generic", since="7.2.0", complexity="O(1)",
-         syntax="numlocal numreplicas timeout", tips=_TIPS, categories=("connection",))  # fmt: skip
+         syntax="numlocal numreplicas timeout:integer", tips=_TIPS, categories=("connection",))  # fmt: skip
 def waitaof(client: Client, argv: list[bytes]) -> bytes | Block:
     """Wait until this connection's writes are on stable storage."""
     local = _integer(argv[1])
