@@ -113,8 +113,8 @@ def _keys(argv: Sequence[bytes]) -> list[tuple[int, str]]:
          keys=KeySpec("RW access update variable_flags", notes="This command allows both access and modification of "
                       "the key"), get_keys=_keys, group="bitmap", since="3.2.0",
          complexity="O(1) for each subcommand.",
-         syntax="key operation=[GET encoding offset | write={[OVERFLOW <WRAP | SAT | FAIL>] "
-                "write-operation=<SET encoding offset value:integer | INCRBY encoding offset increment>}] ...")  # fmt: skip
+         syntax="key operation=[GET encoding offset | write={[OVERFLOW <WRAP | SAT | FAIL>] write-operation="
+                "<SET encoding offset value:integer | INCRBY encoding offset increment>}] ...")  # fmt: skip
 def bitfield(client: Client, argv: list[bytes]) -> bytes:
     """Read, set and add to integers of any width inside a string."""
     steps = _parse(client, argv)

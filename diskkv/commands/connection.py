@@ -55,7 +55,8 @@ def reset(client: Client, argv: list[bytes]) -> bytes:
 
 
 @command("AUTH", arity=-2, flags=_ALWAYS, group="connection", since="1.0.0",
-         complexity="O(N) where N is the number of passwords of the user.", syntax="[username@6.0.0] password")  # fmt: skip
+         complexity="O(N) where N is the number of passwords of the user.",
+         syntax="[username@6.0.0] password")  # fmt: skip
 def auth(client: Client, argv: list[bytes]) -> bytes:
     """Log in."""
     if len(argv) > 3:

@@ -12,6 +12,7 @@ from diskkv.errors import CommandError, CommandSyntaxError
 from diskkv.resp.reply import OK, bulks, integer
 from diskkv.services.client import Client
 
+_FLUSH_SYNTAX = "[ASYNC@4.0.0 | SYNC@6.2.0]"
 _FLUSH_TIPS = ("request_policy:all_shards", "response_policy:all_succeeded")
 
 
@@ -34,7 +35,7 @@ def flush_database(client: Client, database: Database) -> None:
 
 
 @command("FLUSHDB", arity=-1, flags=Flag.WRITE | Flag.DANGEROUS, group="server", since="1.0.0",
-         complexity="O(1); the space is freed in the background.", syntax="[ASYNC@4.0.0 | SYNC@6.2.0]", tips=_FLUSH_TIPS,
+         complexity="O(1); the space is freed in the background.", syntax=_FLUSH_SYNTAX, tips=_FLUSH_TIPS,
          categories=("keyspace",))  # fmt: skip
 def flushdb(client: Client, argv: list[bytes]) -> bytes:
     """Delete all keys of the database."""
@@ -44,7 +45,7 @@ def flushdb(client: Client, argv: list[bytes]) -> bytes:
 
 
 @command("FLUSHALL", arity=-1, flags=Flag.WRITE | Flag.DANGEROUS, group="server", since="1.0.0",
-         complexity="O(1) for each database; the space is freed in the background.", syntax="[ASYNC@4.0.0 | SYNC@6.2.0]",
+         complexity="O(1) for each database; the space is freed in the background.", syntax=_FLUSH_SYNTAX,
          tips=_FLUSH_TIPS, categories=("keyspace",))  # fmt: skip
 def flushall(client: Client, argv: list[bytes]) -> bytes:
     """Delete all keys of all databases."""
@@ -105,6 +106,11 @@ def shutdown(client: Client, argv: list[bytes]) -> bytes | None:
         if len(options) > 1:
             raise CommandSyntaxError
         raise CommandError(b"ERR No shutdown in progress.")
+    scripts = client.instance.scripts
+    if scripts.busy:
+        if b"NOSAVE" not in options:
+            raise scripts.busy_error()
+        scripts.abandon()
     client.instance.shutdown()
     client.close()
     return None
