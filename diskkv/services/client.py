@@ -84,12 +84,14 @@ class Client:
             self.authenticated
             and self.reply_on
             and not self.skip_replies
-            and self.transaction is None
             and self.tracking is None
             and (not self.subscriptions or (self.resp == 3 and not self.instance.notifications.enabled))
             and self.user.unrestricted
         )
-        self.fast = self.instance.fast if plain else _NO_COMMANDS
+        if not plain:
+            self.fast = _NO_COMMANDS
+        else:
+            self.fast = self.instance.fast if self.transaction is None else self.instance.queueing
 
     def use_resp(self, version: int) -> None:
         """Switch the protocol version (2 or 3)."""

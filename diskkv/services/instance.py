@@ -35,7 +35,7 @@ from diskkv.services.scripts import Scripts
 from diskkv.services.slowlog import SlowLog
 from diskkv.services.stats import Stats
 from diskkv.services.tracking import Trackers
-from diskkv.services.transactions import Watches
+from diskkv.services.transactions import Queueing, Watches
 from diskkv.services.write_gate import WriteGate
 
 _BUSY_ROWS = 50
@@ -77,6 +77,8 @@ class Instance:
         self.deferred: list[bytes] = []
         """Messages for the executing client, which get their place behind the reply."""
         self.fast: dict[bytes, Any] = {}
+        self.queueing: dict[bytes, Queueing] = {}
+        """What takes the place of `fast` for clients in a transaction."""
         self.commands: dict[str, Any] = {}
         self._plain_commands: dict[str, Any] = {}
         self._skip_slowlog = 0
@@ -202,10 +204,13 @@ class Instance:
         guarded = bool(self.monitors) or self.write_error is not None or self.pause_until_ms or self.scripts.busy
         if guarded:
             self.fast.clear()
+            self.queueing.clear()
         elif not self.fast:
             for name, entry in self._plain_commands.items():
-                self.fast[name.encode()] = entry
-                self.fast[name.upper().encode()] = entry
+                queueing = Queueing(entry, self._skip_slowlog)
+                for spelling in (name.encode(), name.upper().encode()):
+                    self.fast[spelling] = entry
+                    self.queueing[spelling] = queueing
 
     def publish(self, channel: bytes, message: bytes) -> int:
         """Send a message to the subscribers of a channel and of matching patterns; answers how many times it went."""

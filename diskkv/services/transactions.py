@@ -52,6 +52,38 @@ class Transaction:
         return len(self.commands)
 
 
+class Queueing:
+    """Takes a command's place on the fast path of a client in a transaction: the same arity, but it only queues.
+
+    It looks like a command to dispatch, whose statistics of it mean nothing and come to nothing.
+    """
+
+    __slots__ = ("durations", "fine_durations", "flag_names", "flags", "fn", "max_argc", "min_argc", "name", "usec_ns")
+
+    def __init__(self, command: Any, skip_slowlog: int) -> None:
+        self.name: str = command.name
+        self.min_argc: int = command.min_argc
+        self.max_argc: int = command.max_argc
+        self.flags = skip_slowlog
+        self.flag_names = ("fast",)
+        self.usec_ns = 0
+        self.fine_durations = _NO_DURATIONS
+        self.durations = self
+
+        def queue(client: Client, argv: list[bytes]) -> bytes:
+            queued: bytes = client.transaction.queue(command, argv)
+            return queued
+
+        self.fn = queue
+
+    def add(self, duration_ns: int) -> None:
+        """Forget how long it took."""
+
+
+_NO_DURATIONS = [0] * 4096
+"""Long enough that counting a duration of up to a millisecond takes the short way."""
+
+
 def discard(client: Client) -> None:
     """End the client's transaction, if there is one, and forget what it watches."""
     client.transaction = None

@@ -253,7 +253,7 @@ def test_permissions_are_checked_again(pair: Pair) -> None:
 def test_exec_is_refused_while_writes_are(pair: Pair) -> None:
     pair.run("MULTI")
     pair.run("SET k v")
-    pair.instance.writes_failed("no space left")
+    pair.instance.writes.store_failed("no space left")
     assert pair.run("EXEC").startswith("EXECABORT Transaction discarded because of: MISCONF ")
     assert pair.run("EXISTS k") == "0"
     assert pair.exec_ping() == "[PONG]"
@@ -318,11 +318,25 @@ def test_statistics_count_the_inner_commands(pair: Pair) -> None:
 
 
 def test_plain_commands_are_fast_again_after_a_transaction(pair: Pair) -> None:
-    assert pair.client.fast
+    assert pair.client.fast is pair.instance.fast
     pair.run("MULTI")
-    assert not pair.client.fast
+    assert pair.client.fast is pair.instance.queueing
     pair.run("EXEC")
-    assert pair.client.fast
+    assert pair.client.fast is pair.instance.fast
+
+
+def test_queueing_on_the_fast_path_and_beside_it(pair: Pair) -> None:
+    """Both ways queue the same and refuse the same; guarded states leave the fast path."""
+    requests = [[b"MULTI"], [b"SET", b"k", b"v"], [b"gEt", b"k"], [b"get", b"k"], [b"ECHO", b"x"], [b"EXEC"]]
+    pair.engine.begin(NOW_MS)
+    calls = pair.instance.commands["set"].calls
+    assert dispatch.execute_batch(pair.client, requests, 0, 6) == 6
+    assert pair.client.out[-1] == b"*4\r\n+OK\r\n$1\r\nv\r\n$1\r\nv\r\n$1\r\nx\r\n"
+    assert pair.instance.commands["set"].calls == calls + 1
+    pair.client.out.clear()
+    dispatch.execute_batch(pair.client, [[b"MULTI"], [b"SET", b"k"], [b"SET", b"k", b"w"], [b"EXEC"]], 0, 4)
+    assert pair.client.out[1].startswith(b"-ERR wrong number of arguments")
+    assert pair.client.out[3].startswith(b"-EXECABORT")
 
 
 def test_random_interleavings_agree_with_a_model(pair: Pair) -> None:
