@@ -10,6 +10,7 @@ concatenation.
     expiry       = "t" at_ms:u64 db:u32 key           value: empty; an entry may be early or stale, never late
     garbage      = "g" what:u8 id:u64                 value: empty; an object or a database waiting to be reclaimed,
                                                       or start:i64 stop:i64; items cut off an end of a list
+                                                      or size:u32 start stop; rows of an object that lives on
 
 The user's key is always last: no escaping is needed and headers lie in lexical order of their keys.
 
@@ -48,6 +49,7 @@ GARBAGE_OBJECT = 0x6F
 GARBAGE_DATABASE = 0x64
 GARBAGE_LIST_HEAD = 0x68
 GARBAGE_LIST_TAIL = 0x74
+GARBAGE_ROWS = 0x72
 
 # Element kinds, one byte after the object id; grouped by data type.
 KIND_STRING_CHUNK = 0x10
@@ -64,8 +66,11 @@ KIND_STREAM_GROUP = 0x61
 KIND_STREAM_CONSUMER = 0x62
 KIND_STREAM_GROUP_PENDING = 0x63
 KIND_STREAM_CONSUMER_PENDING = 0x64
+KIND_STREAM_NODE = 0x65
 
-SCANNED_KINDS = frozenset({KIND_ZSET_SCORE, KIND_ZSET_BLOCK, KIND_ZSET_GROUP})
+SCANNED_KINDS = frozenset(
+    {KIND_ZSET_SCORE, KIND_ZSET_BLOCK, KIND_ZSET_GROUP, KIND_STREAM_ENTRY, KIND_STREAM_CONSUMER_PENDING}
+)
 """Kinds whose rows are only read by scans, which look at the store itself: they are not worth room in the cache."""
 
 U16 = Struct(">H")
@@ -120,7 +125,10 @@ def decode_expiry_row(row: bytes) -> tuple[int, int, bytes]:
 
 
 def garbage_row(what: int, ident: int) -> bytes:
-    """The queue entry of a dead object (`GARBAGE_OBJECT`) or database (`GARBAGE_DATABASE`)."""
+    """The queue entry of a dead object (`GARBAGE_OBJECT`) or database (`GARBAGE_DATABASE`) of this id.
+
+    The id of a `GARBAGE_ROWS` entry is a new one, so that an object can have several.
+    """
     return _GARBAGE.pack(GARBAGE_TAG, what, ident)
 
 
@@ -150,3 +158,14 @@ def decode_index_range(raw: bytes) -> tuple[int, int]:
     """(start, stop) of a garbage row of a list."""
     start, stop = _INDEX_RANGE.unpack(raw)
     return start, stop
+
+
+def encode_row_range(start: bytes, stop: bytes) -> bytes:
+    """The value of a `GARBAGE_ROWS` row: element rows with start <= row < stop."""
+    return U32.pack(len(start)) + start + stop
+
+
+def decode_row_range(raw: bytes) -> tuple[bytes, bytes]:
+    """(start, stop) of a `GARBAGE_ROWS` row."""
+    size = 4 + U32.unpack_from(raw)[0]
+    return raw[4:size], raw[size:]

@@ -22,7 +22,7 @@ def entry_bytes(item: bytes) -> int:
     if 0 < size < 21 and _MINUS <= item[0] < _BELOW_NINE:
         number = canonical_int(item)
         if number is not None:
-            return _integer_bytes(number)
+            return integer_bytes(number)
     if size < 64:
         return size + 2
     if size < 4096:
@@ -35,7 +35,8 @@ def entry_bytes(item: bytes) -> int:
     return size + (4 if size < 268435455 else 5)
 
 
-def _integer_bytes(number: int) -> int:
+def integer_bytes(number: int) -> int:
+    """What a signed 64-bit integer adds to a listpack."""
     if 0 <= number < 128:
         return 2
     magnitude = number if number >= 0 else ~number

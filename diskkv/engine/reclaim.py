@@ -9,15 +9,18 @@ from __future__ import annotations
 from diskkv.codec.header import Header, decode_header
 from diskkv.codec.keys import (
     ELEMENT_PREFIX_SIZE,
+    GARBAGE_DATABASE,
     GARBAGE_LIST_HEAD,
     GARBAGE_LIST_TAIL,
     GARBAGE_OBJECT,
+    GARBAGE_ROWS,
     GARBAGE_TAG,
     HEADER_PREFIX_SIZE,
     KIND_LIST_ITEM,
     database_range,
     decode_garbage_row,
     decode_index_range,
+    decode_row_range,
     element_prefix,
     encode_index_range,
     expiry_row,
@@ -64,18 +67,21 @@ class Reclaimer:
             if what in (GARBAGE_LIST_HEAD, GARBAGE_LIST_TAIL):
                 done += self._list_slice(row, ident, what == GARBAGE_LIST_TAIL, raw, limit - done)
             else:
-                done += self._slice(row, limit - done)
+                done += self._slice(row, raw, limit - done)
             if done >= limit:
                 break
         self.reclaimed_rows += done
         self._engine.has_garbage = done > 0
         return done
 
-    def _slice(self, garbage: bytes, limit: int) -> int:
+    def _slice(self, garbage: bytes, raw: bytes, limit: int) -> int:
         """Delete up to `limit` rows of one dead thing, and its garbage row (which counts as one) at the end."""
         rows = self._engine.rows
         what, ident = decode_garbage_row(garbage)
-        start, stop = object_range(ident) if what == GARBAGE_OBJECT else database_range(ident)
+        if what == GARBAGE_ROWS:
+            start, stop = decode_row_range(raw)
+        else:
+            start, stop = object_range(ident) if what == GARBAGE_OBJECT else database_range(ident)
         # Going on behind the last deleted row instead of at `start` avoids walking over the tombstones left so far.
         position = self._position.get(garbage, start)
         done = 0
@@ -84,7 +90,7 @@ class Reclaimer:
                 self._position[garbage] = row
                 self._deleted[garbage] = self._deleted.get(garbage, 0) + done
                 return done
-            if what != GARBAGE_OBJECT:
+            if what == GARBAGE_DATABASE:
                 self._bury(ident, row, record)
             rows.delete(row)
             done += 1

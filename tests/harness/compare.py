@@ -104,18 +104,28 @@ def _same_map_without(*excused: bytes) -> Same:
     return same
 
 
+_TIMES = frozenset({b"idle", b"inactive", b"seen-time", b"active-time"})
+_RADIX_TREE = frozenset({b"radix-tree-keys", b"radix-tree-nodes"})
+
+
 def without_times(reply: Reply) -> Reply:
-    """The reply with the values of stream bookkeeping times (idle, seen-time, ...) taken out, at any depth."""
-    names = {b"idle", b"inactive", b"seen-time", b"active-time", b"radix-tree-keys", b"radix-tree-nodes"}
+    """The reply of XINFO with the values of bookkeeping times taken out at any depth; -1 means never and stays."""
     if isinstance(reply, Map):
-        return Map([(k, None if k in names else without_times(v)) for k, v in reply.pairs])
+        return Map([(name, _without_time(name, value)) for name, value in reply.pairs])
     if isinstance(reply, list):
-        out: list[Reply] = []
-        for index, item in enumerate(reply):
-            previous = reply[index - 1] if index else None
-            out.append(None if isinstance(previous, bytes) and previous in names else without_times(item))
-        return out
+        return [_without_time(reply[at - 1] if at % 2 else None, item) for at, item in enumerate(reply)]
     return reply
+
+
+def _without_time(name: Reply, value: Reply) -> Reply:
+    if not isinstance(name, bytes):
+        return without_times(value)
+    if name in _TIMES:
+        return value == -1
+    if name == b"pending" and isinstance(value, list):
+        # [id, consumer, time, deliveries] of a group, [id, time, deliveries] of a consumer.
+        return [[*row[:-2], row[-1]] for row in value]
+    return None if name in _RADIX_TREE else without_times(value)
 
 
 def same_but_times(_: Argv, left: Reply, right: Reply) -> bool:

@@ -21,7 +21,10 @@ from diskkv.codec.keys import (
     ELEMENT_TAG,
     EXPIRY_TAG,
     GARBAGE_DATABASE,
+    GARBAGE_LIST_HEAD,
+    GARBAGE_LIST_TAIL,
     GARBAGE_OBJECT,
+    GARBAGE_ROWS,
     GARBAGE_TAG,
     SYSTEM_COUNTS,
     SYSTEM_DATABASE_LEASE,
@@ -204,6 +207,8 @@ class Checker:
             if what == GARBAGE_OBJECT:
                 if self._in_use(ident):
                     self._problem(f"object {ident} waits to be reclaimed while a key uses it")
+            elif what in (GARBAGE_LIST_HEAD, GARBAGE_LIST_TAIL, GARBAGE_ROWS):
+                continue
             elif what != GARBAGE_DATABASE:
                 self._problem(f"garbage row {row.hex()} is of no known kind")
             elif ident in self._databases:

@@ -1,0 +1,60 @@
+"""Reading intervals of streams: XRANGE and XREVRANGE."""
+
+from __future__ import annotations
+
+from diskkv.commands.registry import Flag, KeySpec, command
+from diskkv.commands.stream_arguments import entry_reply, parse_end, parse_integer, parse_start, read_stream
+from diskkv.datatypes import streams
+from diskkv.errors import CommandSyntaxError
+from diskkv.resp.reply import EMPTY_ARRAY
+from diskkv.services.client import Client
+
+
+def _range(client: Client, argv: list[bytes], reverse: bool) -> bytes:
+    start = parse_start(argv[3] if reverse else argv[2])
+    end = parse_end(argv[2] if reverse else argv[3])
+    count = -1
+    at = 4
+    while at < len(argv):
+        if argv[at].upper() != b"COUNT" or at + 1 == len(argv):
+            raise CommandSyntaxError
+        count = max(parse_integer(argv[at + 1]), 0)
+        at += 2
+    stream = read_stream(client, argv[1])
+    if stream is None:
+        return EMPTY_ARRAY
+    if not count:
+        return client.null_array
+    entries = streams.read_range(client.engine, stream, start, end, max(count, 0), reverse)
+    parts = [entry_reply(entry_id, raw) for entry_id, raw in entries]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+@command(
+    "XRANGE",
+    arity=-4,
+    flags=Flag.READONLY,
+    keys=KeySpec("RO access"),
+    group="stream",
+    since="5.0.0",
+    complexity="O(N) with N being the number of entries returned.",
+    syntax="key start:string end:string [COUNT count]",
+)
+def xrange(client: Client, argv: list[bytes]) -> bytes:
+    """Return the entries in an interval of IDs."""
+    return _range(client, argv, False)
+
+
+@command(
+    "XREVRANGE",
+    arity=-4,
+    flags=Flag.READONLY,
+    keys=KeySpec("RO access"),
+    group="stream",
+    since="5.0.0",
+    complexity="O(N) with N being the number of entries returned.",
+    syntax="key end:string start:string [COUNT count]",
+)
+def xrevrange(client: Client, argv: list[bytes]) -> bytes:
+    """Return the entries in an interval of IDs, the newest first."""
+    return _range(client, argv, True)

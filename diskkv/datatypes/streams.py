@@ -1,0 +1,280 @@
+"""Streams: entries as rows in order of their IDs, and the header that knows both ends.
+
+An ID is 16 bytes in here, milliseconds and sequence number as big-endian u64, so that IDs compare, pack and serve as
+row keys as they are. A stream always has rows:
+
+    KIND_STREAM_ENTRY             sub = epoch:u32 id              value: msgpack of [field, value, ...]
+    KIND_STREAM_NODE              sub = epoch:u32 id              see streams_nodes.py
+    KIND_STREAM_GROUP             sub = name                      see streams_groups.py
+    KIND_STREAM_CONSUMER          sub = group:u32 name            the same
+    KIND_STREAM_GROUP_PENDING     sub = group:u32 id              the same
+    KIND_STREAM_CONSUMER_PENDING  sub = group:u32 consumer:u32 id the same
+
+    Header.count                  the number of entries
+    Header.ext                    the attributes of `Stream` from `last` on, in order
+
+No row of an entry below `first` is ever read: trimming moves `first` up, and scans begin there instead of walking over
+what was deleted. Rows of many entries that were trimmed at once are left to the reclaimer. IDs only grow, so these rows
+are not written again, with one exception: XSETID may set the last ID of an empty stream back, and then a new epoch
+begins, whose rows are apart from those of the old one.
+
+Reads and writes here touch a bounded number of rows per entry that they read, add or delete; nothing walks the stream.
+Source: https://redis.io/docs/latest/develop/data-types/streams/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+
+import msgpack
+
+from diskkv.codec.header import STREAM, Header, Value
+from diskkv.codec.keys import (
+    ELEMENT_PREFIX_SIZE,
+    GARBAGE_ROWS,
+    KIND_STREAM_ENTRY,
+    KIND_STREAM_NODE,
+    U32,
+    element_prefix,
+    encode_row_range,
+    garbage_row,
+)
+from diskkv.engine.engine import Engine
+from diskkv.errors import WrongTypeError
+
+ZERO_ID = bytes(16)
+MAX_ID = b"\xff" * 16
+ID_BYTES = 16
+
+INLINE_ROWS = 1024
+"""More rows than this are not deleted by the command that drops them, but by the reclaimer."""
+
+ENTRY_AT = ELEMENT_PREFIX_SIZE + U32.size
+"""Where the ID begins in the row of an entry or a node."""
+
+_ID = Struct(">QQ")
+pack_id = _ID.pack
+unpack_id = _ID.unpack
+
+pack_fields = msgpack.Packer(use_bin_type=True).pack
+
+
+def unpack_fields(raw: bytes) -> list[bytes]:
+    """The fields and values of an entry's row, one after the other."""
+    fields: list[bytes] = msgpack.unpackb(raw)
+    return fields
+
+
+def next_id(entry_id: bytes) -> bytes:
+    """The smallest greater ID. Raises OverflowError behind the last one."""
+    return (int.from_bytes(entry_id) + 1).to_bytes(ID_BYTES)
+
+
+def previous_id(entry_id: bytes) -> bytes:
+    """The greatest smaller ID. Raises OverflowError before the first one."""
+    return (int.from_bytes(entry_id) - 1).to_bytes(ID_BYTES)
+
+
+class Stream:
+    """A stream's header, unpacked for a command to work on; `header` packs it again.
+
+    `last` is the last ID given out, `max_deleted` the greatest one deleted by its ID, `added` the number of entries
+    ever added, `first` the ID of the first entry (zero when there is none), `groups` the number of consumer groups and
+    `next_group` the number that the next one gets. What follows belongs to streams_nodes.py. While a command deletes
+    entries, `first` may be loose: no entry is below it, but the first one may be above.
+    """
+
+    __slots__ = (
+        "added",
+        "epoch",
+        "expire_ms",
+        "first",
+        "first_is_loose",
+        "groups",
+        "head",
+        "last",
+        "length",
+        "max_deleted",
+        "next_group",
+        "nodes",
+        "oid",
+        "prefix",
+        "tail",
+        "tail_bytes",
+        "tail_deleted",
+        "tail_digest",
+        "tail_last",
+        "tail_live",
+    )
+
+    last: bytes
+    max_deleted: bytes
+    added: int
+    first: bytes
+    groups: int
+    next_group: int
+    epoch: int
+    nodes: int
+    head: bytes
+    tail: bytes
+    tail_last: bytes
+    tail_live: int
+    tail_deleted: int
+    tail_bytes: int
+    tail_digest: bytes
+
+    def __init__(self, header: Header) -> None:
+        self.oid = header.oid
+        self.length = header.count
+        self.expire_ms = header.expire_ms
+        self.first_is_loose = False
+        (
+            self.last,
+            self.max_deleted,
+            self.added,
+            self.first,
+            self.groups,
+            self.next_group,
+            self.epoch,
+            self.nodes,
+            self.head,
+            self.tail,
+            self.tail_last,
+            self.tail_live,
+            self.tail_deleted,
+            self.tail_bytes,
+            self.tail_digest,
+        ) = header.ext
+        self.prefix: bytes = element_prefix(header.oid, KIND_STREAM_ENTRY) + U32.pack(self.epoch)
+
+    def header(self) -> Header:
+        """The header that says what this says."""
+        ext = (
+            self.last,
+            self.max_deleted,
+            self.added,
+            self.first,
+            self.groups,
+            self.next_group,
+            self.epoch,
+            self.nodes,
+            self.head,
+            self.tail,
+            self.tail_last,
+            self.tail_live,
+            self.tail_deleted,
+            self.tail_bytes,
+            self.tail_digest,
+        )
+        return Header(STREAM, None, self.expire_ms, self.oid, self.length, ext)
+
+
+_NO_ENTRIES = (ZERO_ID, ZERO_ID, 0, ZERO_ID, 0, 0, 0, 0, ZERO_ID, ZERO_ID, ZERO_ID, 0, 0, 0, b"")
+
+
+def new(engine: Engine, expire_ms: int = 0) -> Stream:
+    """An empty stream; it exists once its header is put."""
+    return Stream(Header(STREAM, None, expire_ms, engine.new_oid(), 0, _NO_ENTRIES))
+
+
+def require_stream(value: Value) -> Header:
+    """The value as a stream's header. Raises WrongTypeError when it is another one."""
+    if value.__class__ is bytes or value.type != STREAM:  # type: ignore[union-attr]
+        raise WrongTypeError
+    return value  # type: ignore[return-value]
+
+
+# ---- reading
+
+
+def scan(
+    engine: Engine, stream: Stream, start: bytes, end: bytes, reverse: bool = False
+) -> Iterator[tuple[bytes, bytes]]:
+    """(row, packed fields) of the entries with start <= ID <= end; the ID is row[ENTRY_AT:]."""
+    start = max(start, stream.first)
+    if not stream.length or start > end:
+        return iter(())
+    return engine.rows.scan(stream.prefix + start, stream.prefix + end + b"\x00", reverse)
+
+
+def read_range(
+    engine: Engine, stream: Stream, start: bytes, end: bytes, count: int = 0, reverse: bool = False
+) -> list[tuple[bytes, bytes]]:
+    """(ID, packed fields) of up to `count` entries (0: all) with start <= ID <= end, in order or in reverse."""
+    found: list[tuple[bytes, bytes]] = []
+    for row, raw in scan(engine, stream, start, end, reverse):
+        found.append((row[ENTRY_AT:], raw))
+        if len(found) == count:
+            break
+    return found
+
+
+def get(engine: Engine, stream: Stream, entry_id: bytes) -> bytes | None:
+    """The packed fields of an entry, None when there is none of this ID."""
+    if not stream.length or entry_id < stream.first or entry_id > stream.last:
+        return None
+    return engine.rows.peek(stream.prefix + entry_id)
+
+
+def last_entry_id(engine: Engine, stream: Stream) -> bytes:
+    """The ID of the last entry; zero when there is none."""
+    for row, _ in scan(engine, stream, ZERO_ID, MAX_ID, True):
+        return row[ENTRY_AT:]
+    return ZERO_ID
+
+
+# ---- IDs for new entries
+
+
+def next_clock_id(stream: Stream, now_ms: int) -> bytes:
+    """The ID that ``*`` stands for: the time, or what follows the last ID if that is not in the past.
+
+    Raises OverflowError behind the last possible ID.
+    Source: https://redis.io/docs/latest/commands/xadd/
+    """
+    last_ms, _ = unpack_id(stream.last)
+    if now_ms > last_ms:
+        return pack_id(now_ms, 0)
+    return next_id(stream.last)
+
+
+def next_sequence_id(stream: Stream, ms: int) -> bytes | None:
+    """The ID that ``ms-*`` stands for, None when it would not be greater than the last one."""
+    last_ms, last_seq = unpack_id(stream.last)
+    if ms > last_ms:
+        return pack_id(ms, 0)
+    return pack_id(ms, last_seq + 1) if ms == last_ms and last_seq < 0xFFFFFFFFFFFFFFFF else None
+
+
+def set_last_id(stream: Stream, last: bytes) -> None:
+    """Set the last ID; the caller has made sure that no entry is greater."""
+    if last < stream.last and not stream.length:
+        # Rows that wait for the reclaimer may have IDs that can be given out again now.
+        stream.epoch += 1
+        stream.nodes = 0
+        stream.prefix = element_prefix(stream.oid, KIND_STREAM_ENTRY) + U32.pack(stream.epoch)
+    stream.last = last
+
+
+# ---- deleting ranges of rows
+
+
+def drop_rows(engine: Engine, start: bytes, stop: bytes, count: int) -> None:
+    """Delete about `count` rows with start <= row < stop, now or, when there are many, in the background."""
+    if count > INLINE_ROWS:
+        engine.rows.put(garbage_row(GARBAGE_ROWS, engine.new_oid()), encode_row_range(start, stop))
+        engine.has_garbage = True
+        return
+    for row, _ in engine.rows.scan(start, stop):
+        engine.rows.delete(row)
+
+
+def node_prefix(stream: Stream) -> bytes:
+    """The prefix of the node rows of the stream's epoch."""
+    return element_prefix(stream.oid, KIND_STREAM_NODE) + U32.pack(stream.epoch)
+
+
+def group_prefix(stream: Stream, kind: int, *numbers: int) -> bytes:
+    """The prefix of the rows of this kind that belong to a group, or to a consumer of it, by number."""
+    return element_prefix(stream.oid, kind) + b"".join(map(U32.pack, numbers))
