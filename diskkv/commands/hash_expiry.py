@@ -382,6 +382,9 @@ def hsetex(client: Client, argv: list[bytes]) -> bytes:
         for field in pairs[::2]:
             edit.delete(field)
     exists = edit.save()
+    if old is None and not exists and client.engine.on_new is not None:
+        # The key came and went at once, so that the database never saw it.
+        client.engine.on_new(client.db, key)
     _publish_set(client, key, at_ms is not None, is_past, exists)
     return ONE
 

@@ -26,6 +26,8 @@ STREAM = 1024
 MISS = 2048
 MODULE = 8192
 NEW = 16384
+OVERWRITTEN = 32768
+TYPE_CHANGED = 65536
 
 _ALL = GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE
 _LETTERS = {
@@ -43,6 +45,9 @@ _LETTERS = {
     "m": MISS,
     "d": MODULE,
     "n": NEW,
+    # Known to Redis 8.2; nothing publishes events of these classes here.
+    "o": OVERWRITTEN,
+    "c": TYPE_CHANGED,
     "A": _ALL,
 }
 

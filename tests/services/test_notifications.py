@@ -55,6 +55,7 @@ def test_both_forms_in_order() -> None:
         ("En$", "SET k v", ["new", "set"]),
         ("En$", "SET here v", ["set"]),
         ("EA", "SET k v", ["set"]),
+        ("EAoc", "SET here v", ["set"]),
         ("Eng", "RENAME here k", ["new", "rename_from", "rename_to"]),
         ("Eg", "EXPIRE here -1", ["del"]),
     ],
