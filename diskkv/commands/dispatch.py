@@ -1,6 +1,6 @@
 """From arguments to a reply: the one place for every check that is not a command's own.
 
-`execute_batch` is the hot loop. It runs the commands in `client.fast` straight away: that table holds plain data
+`execute_round` is the hot loop. It runs the commands in `client.fast` straight away: that table holds plain data
 commands, and is empty for a client or at a time that needs any of the checks of `execute` (login, ACL, MULTI, RESP2
 subscriptions, CLIENT PAUSE and REPLY, MONITOR, refused writes ...).
 """
@@ -8,8 +8,9 @@ subscriptions, CLIENT PAUSE and REPLY, MONITOR, refused writes ...).
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diskkv.commands.registry import TABLE, Command, Flag
 from diskkv.errors import CommandError, StorageError
@@ -17,6 +18,10 @@ from diskkv.resp import reply
 from diskkv.services import transactions
 from diskkv.services.blocking import Block
 from diskkv.services.client import Client
+from diskkv.services.streaming import StreamedReply
+
+if TYPE_CHECKING:
+    from diskkv.services.instance import Instance
 
 log = logging.getLogger(__name__)
 
@@ -43,61 +48,79 @@ HELD = _Held()
 """Answered by `execute` for a request that has to wait (CLIENT PAUSE): it is to be executed again later."""
 
 
-def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: int) -> int:
-    """Execute requests[at:stop]; answers the index of the first one that was not executed.
+Work = tuple[Client, list[list[bytes]], int, int]
+"""A client, its requests, the index of the first one to execute and of the one to stop before."""
 
-    Stops early when the client blocks, is paused or closed, or its replies take much room.
+
+def execute_round(instance: Instance, work: Iterable[Work]) -> None:
+    """Execute requests of several clients in turn; leaves the index of the first one not executed in `next_request`.
+
+    A client's requests stop early when it blocks, is paused or closed, or its replies take much room or are streamed.
+    What is the same for all clients is looked up once: with one request each that would be most of the time.
     """
-    instance = client.instance
-    engine = client.engine
+    engine = instance.engine
     journal = engine.journal
-    out = client.out
     ready = instance.blocking.ready
     slow_ns = instance.slow_ns
-    fast = client.fast
-    room_bytes = _OUTPUT_PAUSE_BYTES
-    start_ns = perf_counter_ns()
-    while at < stop:
-        argv = requests[at]
-        at += 1
-        entry = fast.get(argv[0])
-        if entry is not None and entry.min_argc <= len(argv) <= entry.max_argc:
-            mark = len(journal)
-            try:
-                result = entry.fn(client, argv)
-            except CommandError as exc:
-                engine.rollback(mark)
-                result = _failed(client, entry, exc)
-            except StorageError as exc:
-                engine.rollback(mark)
-                result = _storage_failed(client, entry, exc)
-            except Exception:  # noqa: BLE001 - the boundary where a bug in one command must not end the server
-                engine.rollback(mark)
-                result = _crashed(client, entry, argv)
-            now_ns = perf_counter_ns()
-            spent_ns = now_ns - start_ns
-            start_ns = now_ns
-            entry.usec_ns += spent_ns
-            try:
-                entry.fine_durations[spent_ns >> 8] += 1
-            except IndexError:
-                entry.durations.add(spent_ns)
-            if spent_ns > slow_ns:
-                instance.note_slow(client, entry, argv, spent_ns)
-        else:
-            result = execute(client, argv)
-            fast = client.fast
-            start_ns = perf_counter_ns()
-        if result.__class__ is bytes:
-            out.append(result)
-            room_bytes -= len(result)
-        elif result is HELD:
-            return at - 1
-        if ready and not instance.scripts.busy:
-            instance.blocking.serve(engine.databases)
-        if client.blocked is not None or client.closing or room_bytes < 0:
-            return at
-    return at
+    clock = perf_counter_ns
+    start_ns = clock()
+    for client, requests, at, stop in work:
+        append = client.out.append
+        fast = client.fast
+        room_bytes = _OUTPUT_PAUSE_BYTES
+        while at < stop:
+            argv = requests[at]
+            at += 1
+            entry = fast.get(argv[0])
+            if entry is not None and entry.min_argc <= len(argv) <= entry.max_argc:
+                mark = len(journal)
+                try:
+                    result = entry.fn(client, argv)
+                except CommandError as exc:
+                    engine.rollback(mark)
+                    result = _failed(client, entry, exc)
+                except StorageError as exc:
+                    engine.rollback(mark)
+                    result = _storage_failed(client, entry, exc)
+                except Exception:  # noqa: BLE001 - the boundary where a bug in one command must not end the server
+                    engine.rollback(mark)
+                    result = _crashed(client, entry, argv)
+                now_ns = clock()
+                spent_ns = now_ns - start_ns
+                start_ns = now_ns
+                entry.usec_ns += spent_ns
+                try:
+                    entry.fine_durations[spent_ns >> 8] += 1
+                except IndexError:
+                    entry.durations.add(spent_ns)
+                if spent_ns > slow_ns:
+                    instance.note_slow(client, entry, argv, spent_ns)
+            else:
+                result = execute(client, argv)
+                fast = client.fast
+                start_ns = clock()
+                if client.stream is not None:
+                    room_bytes = -1
+            if result.__class__ is bytes:
+                append(result)
+                room_bytes -= len(result)
+            elif result is HELD:
+                at -= 1
+                break
+            elif result.__class__ is StreamedReply:
+                client.start_stream(result)
+                room_bytes = -1
+            if ready and not instance.scripts.busy:
+                instance.blocking.serve(engine.databases)
+            if client.blocked is not None or client.closing or room_bytes < 0:
+                break
+        client.next_request = at
+
+
+def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: int) -> int:
+    """Execute requests[at:stop] of one client; answers the index of the first one that was not executed."""
+    execute_round(client.instance, ((client, requests, at, stop),))
+    return client.next_request
 
 
 def execute(client: Client, argv: list[bytes]) -> Any:
@@ -208,6 +231,10 @@ def call(client: Client, entry: Command, argv: list[bytes]) -> Any:
         if client.is_script or client.transaction is not None:
             return result.denied_reply
         instance.blocking.block(client, entry, argv, result)
+        return None
+    if result.__class__ is StreamedReply:
+        if client.reply_on and not client.skip_replies:
+            client.start_stream(result)
         return None
     return result
 

@@ -26,6 +26,48 @@ class ProtocolError(Exception):
     """Input that is not RESP; the message is Redis' own. The connection cannot go on."""
 
 
+def split_requests(data: bytes, requests: list[list[bytes]]) -> int:
+    """Append the plain commands at the start of `data`; answers how many bytes they took.
+
+    Only for connections that are logged in: the narrower limits before that are not looked at.
+    """
+    tokens = data.split(b"\r\n")
+    end = len(tokens) - 1
+    at = 0
+    counts = _COUNTS
+    bulks = _BULKS
+    append = requests.append
+    try:
+        while at < end:
+            count = counts[tokens[at]]
+            stop = at + 2 * count + 1
+            if stop > end:
+                break
+            if count == 2:
+                _, size, first, size2, second = tokens[at:stop]
+                if bulks[size] != len(first) or bulks[size2] != len(second):
+                    break
+                append([first, second])
+            elif count == 3:
+                _, size, first, size2, second, size3, third = tokens[at:stop]
+                if bulks[size] != len(first) or bulks[size2] != len(second) or bulks[size3] != len(third):
+                    break
+                append([first, second, third])
+            else:
+                argv = tokens[at + 2 : stop : 2]
+                if [bulks[size] for size in tokens[at + 1 : stop : 2]] != list(map(len, argv)):
+                    break
+                append(argv)
+            at = stop
+    except KeyError:
+        pass
+    if at == end and not tokens[end]:
+        return len(data)
+    return len(data) - len(b"\r\n".join(tokens[at:]))
+
+# ---- the exact path
+
+
 class RequestParser:
     """Feeds on chunks, yields argument lists. `authenticated` widens the limits of a connection that must log in."""
 
@@ -48,6 +90,11 @@ class RequestParser:
         return max(0, self._bulk_size + 2 - self._held_bytes) if self._bulk_size >= 0 else 0
 
     @property
+    def is_clean(self) -> bool:
+        """Whether everything received so far was parsed and was right."""
+        return self._argv is None and not self._parts and self.error is None
+
+    @property
     def size_bytes(self) -> int:
         """What the unfinished request takes so far, in received bytes and overhead of its arguments."""
         argv = self._argv
@@ -68,8 +115,8 @@ class RequestParser:
         try:
             if self._argv is not None:
                 at = self._resume(data, 0, requests)
-            if self._argv is None and data[at : at + 1] == b"*":
-                at += self._split(data[at:] if at else data, requests)
+            if self._argv is None and self.authenticated and data[at : at + 1] == b"*":
+                at += split_requests(data[at:] if at else data, requests)
             while at < len(data) and self._argv is None:
                 begun = self._begin(data, at, requests)
                 if begun < 0:
@@ -82,46 +129,6 @@ class RequestParser:
             self._parts.append(data[at:])
             self._held_bytes = len(data) - at
         return requests
-
-    def _split(self, data: bytes, requests: list[list[bytes]]) -> int:
-        """Append the plain commands at the start of `data`; answers how many bytes they took."""
-        if not self.authenticated:
-            return 0
-        tokens = data.split(b"\r\n")
-        end = len(tokens) - 1
-        at = 0
-        counts = _COUNTS
-        bulks = _BULKS
-        append = requests.append
-        try:
-            while at < end:
-                count = counts[tokens[at]]
-                stop = at + 2 * count + 1
-                if stop > end:
-                    break
-                if count == 2:
-                    _, size, first, size2, second = tokens[at:stop]
-                    if bulks[size] != len(first) or bulks[size2] != len(second):
-                        break
-                    append([first, second])
-                elif count == 3:
-                    _, size, first, size2, second, size3, third = tokens[at:stop]
-                    if bulks[size] != len(first) or bulks[size2] != len(second) or bulks[size3] != len(third):
-                        break
-                    append([first, second, third])
-                else:
-                    argv = tokens[at + 2 : stop : 2]
-                    if [bulks[size] for size in tokens[at + 1 : stop : 2]] != list(map(len, argv)):
-                        break
-                    append(argv)
-                at = stop
-        except KeyError:
-            pass
-        if at == end and not tokens[end]:
-            return len(data)
-        return len(data) - len(b"\r\n".join(tokens[at:]))
-
-    # ---- the exact path
 
     def _resume(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
         """Go on with the request in `_argv`; the position behind what was taken."""

@@ -5,17 +5,22 @@ Nothing here is async: the reactor calls `receive` when the socket is readable a
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 from collections import deque
 from typing import TYPE_CHECKING
 
 from diskkv.commands.dispatch import execute_batch
+from diskkv.errors import StorageError
 from diskkv.resp.parser import RequestParser
-from diskkv.services.client import Client
+from diskkv.services.client import Client, Message
+from diskkv.services.streaming import StreamedReply
 
 if TYPE_CHECKING:
     from diskkv.services.instance import Instance
+
+log = logging.getLogger(__name__)
 
 _RECEIVE_BYTES = 64 * 1024
 _RECEIVE_MAX_BYTES = 4 << 20
@@ -24,6 +29,8 @@ _TURN_COMMANDS = 2048
 _SEND_BYTES = 4 << 20
 _STALL_BYTES = 4 << 20
 """While more than this is unsent, a connection's further requests wait (in their received form)."""
+_STREAM_STALL_MS = 600_000
+"""A client that takes nothing of a streamed reply for so long is disconnected: its scan keeps deleted data on disk."""
 
 
 class Connection(Client):
@@ -36,13 +43,24 @@ class Connection(Client):
         self.address = peer
         self.local_address = local
         self.parser = RequestParser(instance.config.proto_max_bulk_len)
+        self.recv = sock.recv
+        self.send = sock.send
+        self.is_idle = False
+        """Nothing is under way: what arrives next may take the reactor's short way."""
         self.requests: list[list[bytes]] = []
-        self.next_request = 0
         self.backlog: deque[bytes] = deque()
         """Received but not parsed, while earlier requests cannot run yet."""
         self.backlog_bytes = 0
         self.unsent: deque[bytes | memoryview] = deque()
         self.unsent_bytes = 0
+        self.behind_stream: list[bytes] = []
+        """Messages that came while a reply is streamed, and have to wait for its end."""
+        self.behind_stream_bytes = 0
+        self.stream_at = -1
+        """In the turn that began `stream`: its place in `out`."""
+        self.stream_progress_ms = 0
+        self.awaits_pump = False
+        """Already on the reactor's list of streams to go on with."""
         self.over_soft_limit_since_ms = 0
         self.wants_write = False
         self.in_turn = False
@@ -58,6 +76,20 @@ class Connection(Client):
 
     # ---- input
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way: no request unfinished, nothing unsent, no reason to wait."""
+        return (
+            self.next_request >= len(self.requests)
+            and not self.backlog
+            and not self.unsent
+            and not self.out
+            and self.parser.is_clean
+            and self.authenticated
+            and not self.closing
+            and not self.is_held
+        )
+
     def receive(self) -> bool:
         """Take what the socket has and execute what can be; False when the connection ended."""
         wanted = self.parser.wanted_bytes
@@ -67,8 +99,10 @@ class Connection(Client):
             return True
         except OSError:
             return False
-        if not data:
-            return False
+        return self.take(data) if data else False
+
+    def take(self, data: bytes) -> bool:
+        """Execute what was received, as far as that can be; False when the connection is to be closed."""
         instance = self.instance
         instance.stats.input_bytes += len(data)
         self.received_bytes += len(data)
@@ -90,7 +124,9 @@ class Connection(Client):
     @property
     def is_held(self) -> bool:
         """Whether requests have to wait for something else than their turn."""
-        return self.blocked is not None or self.paused or self.unsent_bytes > _STALL_BYTES
+        return (
+            self.blocked is not None or self.paused or self.unsent_bytes > _STALL_BYTES or self.stream is not None
+        )
 
     @property
     def has_runnable_requests(self) -> bool:
@@ -140,6 +176,8 @@ class Connection(Client):
     def flush(self) -> bool:
         """Send what is there, as far as the socket takes it; False when the connection is to be closed."""
         out = self.out
+        if self.stream is not None:
+            self._put_behind_stream()
         if out:
             data = b"".join(out) if len(out) > 1 else out[0]
             out.clear()
@@ -153,12 +191,14 @@ class Connection(Client):
                 self.instance.stats.output_bytes += sent
                 self.sent_bytes += sent
                 if sent == len(data):
-                    return not self.closing
+                    return not self.closing or self.stream is not None
                 self.unsent.append(memoryview(data)[sent:])
                 self.unsent_bytes = len(data) - sent
             else:
                 self.unsent.append(data)
                 self.unsent_bytes += len(data)
+            return self.is_within_limits(self.engine.now_ms)
+        if self.stream is not None:
             return self.is_within_limits(self.engine.now_ms)
         return bool(self.unsent) or not self.closing
 
@@ -181,14 +221,21 @@ class Connection(Client):
                 unsent.popleft()
             else:
                 unsent[0] = memoryview(unsent[0])[sent:]
+        if budget < _SEND_BYTES:
+            self.stream_progress_ms = self.engine.now_ms
         if not unsent:
-            return not self.closing
+            return not self.closing or self.stream is not None
         return True
 
     def is_within_limits(self, now_ms: int) -> bool:
         """Whether the unsent output is within client-output-buffer-limit."""
         hard_bytes, soft_bytes, soft_s = self.instance.config.client_output_buffer_limit[self.kind]
         size = self.unsent_bytes
+        if self.stream is not None:
+            size += self.behind_stream_bytes
+            if self.unsent and now_ms - self.stream_progress_ms > _STREAM_STALL_MS:
+                log.warning("client %d took nothing of a long reply for %d s", self.id, _STREAM_STALL_MS // 1000)
+                return False
         if hard_bytes and size > hard_bytes:
             self.instance.stats.output_buffer_limit_disconnections += 1
             return False
@@ -204,12 +251,77 @@ class Connection(Client):
 
     @property
     def output_bytes(self) -> int:
-        return self.unsent_bytes + sum(map(len, self.out))
+        return self.unsent_bytes + self.behind_stream_bytes + sum(map(len, self.out))
+
+    def refuse(self, refusal: bytes) -> None:
+        """The turn failed: every reply of it becomes `refusal`, and messages are dropped."""
+        if self.stream_at >= 0:
+            self.out.insert(self.stream_at, refusal)
+            self.drop_stream()
+        self.out[:] = [refusal for item in self.out if item.__class__ is not Message]
 
     def kill(self) -> None:
         self.unsent.clear()
         self.unsent_bytes = 0
+        self.drop_stream()
         super().kill()
+
+    # ---- replies that are made while they are sent
+
+    @property
+    def can_stream(self) -> bool:
+        return self.transaction is None and self.engine.store.snapshot_scans
+
+    def start_stream(self, streamed: StreamedReply) -> None:
+        self.stream = streamed
+        self.stream_at = len(self.out)
+        self.stream_progress_ms = self.engine.now_ms
+
+    def _put_behind_stream(self) -> None:
+        """Leave in `out` what comes before the stream, which nothing does once its turn has ended."""
+        out = self.out
+        at = max(self.stream_at, 0)
+        self.stream_at = -1
+        if len(out) > at:
+            self.behind_stream_bytes += sum(map(len, out[at:]))
+            self.behind_stream += out[at:]
+            del out[at:]
+
+    def pump(self) -> bool:
+        """Send the next piece of the stream; False when the connection is to be closed. Nothing may be unsent.
+
+        A stream that cannot go on (the store was closed, or cannot be read) ends the connection: the reply has begun,
+        and nothing but its end can tell the client that it will not be complete.
+        """
+        try:
+            piece = self.stream.next_piece()
+        except StorageError as exc:
+            log.error("ending client %d in the middle of a reply: %s", self.id, exc)
+            return False
+        except Exception:
+            # The boundary where a bug in one command must not end the server.
+            log.exception("bug: ending client %d in the middle of a reply", self.id)
+            return False
+        if piece is None:
+            behind = self.behind_stream
+            self.drop_stream()
+            self.out[:0] = behind
+            return self.flush()
+        self.active_ms = self.engine.now_ms
+        if not piece:
+            return True
+        self.unsent.append(piece)
+        self.unsent_bytes += len(piece)
+        return self.drain() and self.is_within_limits(self.engine.now_ms)
+
+    def drop_stream(self) -> None:
+        """Give up what was not sent yet of a streamed reply, if there is one, and what waits behind it."""
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+            self.stream_at = -1
+            self.behind_stream = []
+            self.behind_stream_bytes = 0
 
     def is_connected(self) -> bool:
         if self.closing or self.gone:

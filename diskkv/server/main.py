@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 import trio
 
@@ -133,10 +134,25 @@ async def _main(reactor: Reactor) -> None:
         nursery.cancel_scope.cancel()
 
 
+def _note_signals(reactor: Reactor) -> None:
+    """Let the reactor know of a signal at once: while a script runs for long, no task can."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        reactor.signalled = True
+        receive = receivers[number]
+        if callable(receive):
+            receive(number, frame)
+
+    receivers = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in receivers:
+        signal.signal(number, note)
+
+
 async def _stop_on_signal(
     reactor: Reactor, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        _note_signals(reactor)
         task_status.started()
         async for number in signals:
             log.info("%s received, shutting down", signal.Signals(number).name)

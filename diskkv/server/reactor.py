@@ -11,14 +11,16 @@ import logging
 import select
 import socket
 import time
+from collections import deque
 
 import trio
 
+from diskkv.commands.dispatch import execute_round
 from diskkv.errors import StorageError
 from diskkv.resp import reply
+from diskkv.resp.parser import split_requests
 from diskkv.server.connection import Connection
 from diskkv.server.listeners import accept_all
-from diskkv.services.client import Message
 from diskkv.services.instance import Instance
 
 log = logging.getLogger(__name__)
@@ -26,11 +28,16 @@ log = logging.getLogger(__name__)
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
 _MAX_EVENTS = 1024
+_RECEIVE_BYTES = 64 * 1024
+_ROUND_REQUESTS = 2048
+"""More of one connection's pipeline waits for the next turn, so that others get theirs."""
 _LINGER_S = 0.001
 _IDLE_S = 0.1
 """How long the loop sleeps at most: the granularity of the work that has no deadline of its own."""
 _YIELD_S = 0.02
 """How long other tasks of the process wait at most while clients keep the loop busy."""
+_STREAM_NS = 2_000_000
+"""How much of a turn goes into streamed replies, whatever their number: what other clients wait for them."""
 _FOREVER_MS = 1 << 62
 
 
@@ -44,14 +51,20 @@ class Reactor:
         self.connections: dict[int, Connection] = {}
         self.listeners: dict[int, socket.socket] = {}
         self.stopping = False
+        self.signalled = False
+        """A signal that ends the process has come; set at once, while `stopping` needs a task to run."""
         self.compacting = False
         """A thread is inside the store, which must not be closed meanwhile."""
         self.sync_always = False
         self._configure_sync()
         instance.config.on_change("appendfsync", self._configure_sync)
         self._active: list[Connection] = []
+        self._round: list[tuple[Connection, list[list[bytes]], int, int]] = []
         self._unfinished: list[Connection] = []
+        self._streaming: deque[Connection] = deque()
+        """Connections that take more of a streamed reply."""
         self._dead: list[Connection] = []
+        instance.scripts.serve_others = self.serve_others
 
     def _configure_sync(self) -> None:
         self.sync_always = self.instance.config.appendfsync == "always"
@@ -76,6 +89,7 @@ class Reactor:
         if connection.gone:
             return
         connection.gone = True
+        connection.drop_stream()
         del self.connections[connection.fd]
         self.instance.forget_client(connection)
         self.epoll.unregister(connection.fd)
@@ -88,7 +102,7 @@ class Reactor:
         poll = self.epoll.poll
         slept = time.monotonic()
         while not self.stopping:
-            busy = bool(self._unfinished)
+            busy = bool(self._unfinished or self._streaming)
             events = poll(0 if busy else _LINGER_S, _MAX_EVENTS)
             if not events and not busy:
                 with trio.move_on_after(self._idle_s()):
@@ -126,6 +140,9 @@ class Reactor:
             if connection is None:
                 self._accept(fd)
                 continue
+            if event == _READ and connection.is_idle:
+                self._take_short_way(connection)
+                continue
             if event & _WRITE and not connection.drain():
                 self._dead.append(connection)
                 continue
@@ -135,12 +152,66 @@ class Reactor:
             if not connection.in_turn:
                 connection.in_turn = True
                 active.append(connection)
+        if self._round:
+            execute_round(self.instance, self._round)
         for connection in unfinished:
             if not connection.gone:
                 self._resume(connection)
         if self.instance.has_work:
             self.instance.tick(bool(events))
         self._finish()
+
+    def _take_short_way(self, connection: Connection) -> None:
+        """Receive from a connection on which nothing is under way; whole, plain requests join the turn's round.
+
+        Everything that is seldom (partial requests, errors, a closed socket) goes on by the general way.
+        """
+        try:
+            data = connection.recv(_RECEIVE_BYTES)
+        except OSError:
+            data = b""
+        requests: list[list[bytes]] = []
+        if data[:1] == b"*" and split_requests(data, requests) == len(data) and len(requests) <= _ROUND_REQUESTS:
+            size = len(data)
+            self.instance.stats.input_bytes += size
+            connection.received_bytes += size
+            connection.active_ms = self.engine.now_ms
+            connection.requests = requests
+            connection.next_request = 0
+            connection.in_turn = True
+            self._round.append((connection, requests, 0, len(requests)))
+            return
+        connection.is_idle = False
+        connection.in_turn = True
+        self._active.append(connection)
+        if not data or not connection.take(data):
+            self._dead.append(connection)
+
+    def _end_short_way(self) -> None:
+        """Send the replies of the round; a connection on which something is left goes on by the general way."""
+        output_bytes = 0
+        for connection, requests, _, count in self._round:
+            connection.commands_run += connection.next_request
+            connection.last_request = requests[connection.next_request - 1][0]
+            out = connection.out
+            if connection.next_request == count and out and not (connection.closing or connection.is_held):
+                data = out[0] if len(out) == 1 else b"".join(out)
+                try:
+                    sent = connection.send(data)
+                except OSError:
+                    sent = 0
+                if sent == len(data):
+                    out.clear()
+                    output_bytes += sent
+                    connection.sent_bytes += sent
+                    connection.in_turn = False
+                    continue
+                # Nothing or only a part was taken: the rest is for the general way.
+                out[:] = [data[sent:]]
+            connection.is_idle = False
+            self._active.append(connection)
+        self._round.clear()
+        self.instance.stats.output_bytes += output_bytes
 
     def _accept(self, fd: int) -> None:
         listener = self.listeners.get(fd)
@@ -153,10 +224,47 @@ class Reactor:
             connection.in_turn = True
             self._active.append(connection)
 
+    def serve_others(self) -> None:
+        """In the middle of a turn, while a script runs for long: let other clients ask for its end.
+
+        Dispatch answers BUSY to all but a few commands, and those change no data. What is sent here therefore does not
+        wait for the turn's commit; a client that waits for replies of this turn gets all of them with the commit.
+        """
+        scripts = self.instance.scripts
+        if self.signalled:
+            self.stopping = True
+            scripts.abandon()
+            return
+        for fd, event in self.epoll.poll(0, _MAX_EVENTS):
+            connection = self.connections.get(fd)
+            if connection is None:
+                self._accept(fd)
+            elif connection is not scripts.caller and not self._serve_at_once(connection, event):
+                self.drop(connection)
+
+    def _serve_at_once(self, connection: Connection, event: int) -> bool:
+        """Take requests of a connection outside of the turn's order; False when it is to be closed."""
+        if event & _WRITE and not connection.drain():
+            return False
+        waits = connection.in_turn or bool(connection.out)
+        if event & ~_WRITE and not connection.receive():
+            return False
+        if waits:
+            return True
+        if not connection.flush():
+            return False
+        if connection.unsent or connection.wants_write:
+            self._watch_writes(connection)
+        if connection.has_runnable_requests and connection not in self._unfinished:
+            self._unfinished.append(connection)
+        return True
+
     def _finish(self) -> None:
         """Commit, then let the replies go."""
         instance = self.instance
         active = self._active
+        if instance.scripts.abandoned:
+            self._drop_turn()
         if instance.tracking.clients:
             instance.tracking.finish_turn()
         self._take_woken()
@@ -167,6 +275,8 @@ class Reactor:
             except StorageError as exc:
                 self._refuse_turn(exc)
             instance.latency.note("commit", time.perf_counter_ns() - start_ns, self.engine.now_ms)
+        if self._round:
+            self._end_short_way()
         for connection in active:
             connection.in_turn = False
             if connection.gone:
@@ -176,9 +286,14 @@ class Reactor:
                 continue
             if connection.unsent or connection.wants_write:
                 self._watch_writes(connection)
-            if connection.has_runnable_requests:
+            connection.is_idle = connection.is_quiet
+            if connection.stream is not None:
+                self._await_pump(connection)
+            elif connection.has_runnable_requests:
                 self._unfinished.append(connection)
         active.clear()
+        if self._streaming:
+            self._pump()
         if self._dead:
             for connection in self._dead:
                 self.drop(connection)
@@ -186,6 +301,32 @@ class Reactor:
         instance.stats.turns += 1
         if instance.after_turn:
             instance.run_after_turn()
+
+    def _await_pump(self, connection: Connection) -> None:
+        """Go on with a streamed reply once the client has taken what was sent of it."""
+        if not connection.unsent and not connection.awaits_pump:
+            connection.awaits_pump = True
+            self._streaming.append(connection)
+
+    def _pump(self) -> None:
+        """Go on with streamed replies for a bounded time, one piece of each after the other."""
+        streaming = self._streaming
+        deadline_ns = time.perf_counter_ns() + _STREAM_NS
+        while streaming:
+            connection = streaming.popleft()
+            connection.awaits_pump = False
+            if connection.gone or connection.stream is None:
+                continue
+            if not connection.pump():
+                self._dead.append(connection)
+            else:
+                self._watch_writes(connection)
+                if connection.stream is not None:
+                    self._await_pump(connection)
+                elif connection.has_runnable_requests:
+                    self._unfinished.append(connection)
+            if time.perf_counter_ns() > deadline_ns:
+                break
 
     def _take_woken(self) -> None:
         """Clients that got output or were released by others' commands; running their requests may wake more."""
@@ -202,13 +343,21 @@ class Reactor:
             connection.wants_write = wanted
             self.epoll.modify(connection.fd, _READ | _WRITE if wanted else _READ)
 
+    def _drop_turn(self) -> None:
+        """The process ends, for which a script had to be stopped: nothing of this turn happened or is answered."""
+        log.warning("a script was stopped; nothing of what it and others did at the same time is kept")
+        self.engine.rollback(0)
+        self._take_woken()
+        for connection in [*self._active, *(work[0] for work in self._round)]:
+            connection.out.clear()
+
     def _refuse_turn(self, exc: StorageError) -> None:
         """The commit failed: nothing of this turn happened, and its replies say so."""
         log.error("cannot write: %s; refusing writes until it works again", exc)
         self.instance.writes.store_failed(str(exc))
         refusal = reply.error(self.instance.writes.refusal())
-        for connection in self._active:
-            connection.out[:] = [refusal for item in connection.out if item.__class__ is not Message]
+        for connection in [*self._active, *(work[0] for work in self._round)]:
+            connection.refuse(refusal)
         self.instance.tracking.turn_failed()
         self._take_woken()
 

@@ -14,6 +14,7 @@ from diskkv.resp import reply
 
 if TYPE_CHECKING:
     from diskkv.services.instance import Instance
+    from diskkv.services.streaming import StreamedReply
 
 _NO_COMMANDS: Mapping[bytes, Any] = {}
 
@@ -35,6 +36,8 @@ class Client:
         self.resp = 2
         self.null = reply.NULL_BULK
         self.null_array = reply.NULL_ARRAY
+        self.next_request = 0
+        """The index of the first request that was not executed, of those that were received together."""
         self.out: list[bytes] = []
         self.fast: Mapping[bytes, Any] = _NO_COMMANDS
         """Commands that need none of dispatch's checks for this client now; see `refresh`."""
@@ -72,6 +75,8 @@ class Client:
         """The subscriptions themselves; None when there never was one."""
         self.tracking: Any = None
         """Client side caching's state, else None."""
+        self.stream: Any = None
+        """The `StreamedReply` that is being sent, else None; further requests wait for its end."""
         self.blocked: Any = None
         """The `Waiter` of a blocked client, else None."""
         self.paused = False
@@ -111,6 +116,15 @@ class Client:
         else:
             self.out.append(message if message.__class__ is Message else Message(message))
             instance.wake(self)
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether a command may answer a `StreamedReply` now."""
+        return False
+
+    def start_stream(self, streamed: StreamedReply) -> None:
+        """Send a reply while it is made, behind what is in `out` now and before all that comes later."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """End the connection after the replies gathered so far."""
