@@ -1,4 +1,4 @@
-"""Random transaction commands on both servers, with restarts and kill -9 of the subject."""
+"""Random transactions on both servers over several connections, with restarts and kill -9 of the subject."""
 
 from __future__ import annotations
 
@@ -12,5 +12,13 @@ class Transactions(DifferentialMachine):
     groups = ("transactions", "string", "base")
 
 
+class TransactionsOfAllKinds(DifferentialMachine):
+    """WATCH against everything that can touch a key: expiry, renaming, other databases, blocking commands."""
+
+    groups = ("transactions", "generic", "list", "hash", "pubsub")
+
+
 TestTransactions = Transactions.TestCase
 TestTransactions.settings = machine_settings()
+TestTransactionsOfAllKinds = TransactionsOfAllKinds.TestCase
+TestTransactionsOfAllKinds.settings = machine_settings()
