@@ -195,7 +195,9 @@ class Blocking:
             client.close()
             return True
         engine = client.engine
+        instance = client.instance
         mark = len(engine.journal)
+        instance.executing = client
         try:
             result = waiter.command.fn(client, waiter.argv)
         except CommandError as exc:
@@ -210,9 +212,14 @@ class Blocking:
             engine.rollback(mark)
             log.exception("bug: %s of a blocked client failed", waiter.command.name)
             result = _FAILED
+        instance.executing = None
         if result.__class__ is Block:
             return False
         self.unblock(client, result)
+        if instance.deferred:
+            # Events of its own command, if it listens to them, come after the reply.
+            client.push(b"".join(instance.deferred))
+            instance.deferred.clear()
         return True
 
     # ---- time-outs

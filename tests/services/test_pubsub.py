@@ -235,3 +235,16 @@ def test_random_subscriptions_agree_with_a_model(instance: Instance, seed: int) 
         assert set(pubsub.channels) == {name for names in exact.values() for name in names}
         assert set(pubsub.patterns) == {name for names in globs.values() for name in names}
         assert client.subscriptions == len(mine) + len(mine_too)
+
+
+def test_events_of_a_served_client_follow_its_reply(instance: Instance) -> None:
+    """A blocked RESP3 client that listens to events hears of its own pop after it got the element."""
+    instance.config.set([b"notify-keyspace-events", b"El"])
+    waiter = new_client(instance, 3)
+    for line in ("SUBSCRIBE __keyevent@0__:lpop", "BLPOP list 0"):
+        run(waiter, line)
+    taken(waiter)
+    pusher = new_client(instance)
+    dispatch.execute_batch(pusher, [[b"RPUSH", b"list", b"x"]], 0, 1)
+    assert taken(waiter) == b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n" + message(3, b"message", b"__keyevent@0__:lpop", b"list")
+    assert instance.executing is None
