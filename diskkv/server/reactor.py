@@ -228,13 +228,18 @@ class Reactor:
         """In the middle of a turn, while a script runs for long: let other clients ask for its end.
 
         Dispatch answers BUSY to all but a few commands, and those change no data. What is sent here therefore does not
-        wait for the turn's commit; a client that waits for replies of this turn gets all of them with the commit.
+        wait for the turn's commit. A client that waits for other replies of this turn gets all of them with the commit,
+        unless nothing has been staged so far.
         """
         scripts = self.instance.scripts
         if self.signalled:
             self.stopping = True
             scripts.abandon()
             return
+        if not self.engine.journal:
+            for waiting in self._active:
+                if waiting.out and not waiting.gone and not self._flush_at_once(waiting):
+                    self.drop(waiting)
         for fd, event in self.epoll.poll(0, _MAX_EVENTS):
             connection = self.connections.get(fd)
             if connection is None:
@@ -246,16 +251,17 @@ class Reactor:
         """Take requests of a connection outside of the turn's order; False when it is to be closed."""
         if event & _WRITE and not connection.drain():
             return False
-        waits = connection.in_turn or bool(connection.out)
+        waits = bool(self.engine.journal) and (connection.in_turn or bool(connection.out))
         if event & ~_WRITE and not connection.receive():
             return False
-        if waits:
-            return True
+        return waits or self._flush_at_once(connection)
+
+    def _flush_at_once(self, connection: Connection) -> bool:
         if not connection.flush():
             return False
         if connection.unsent or connection.wants_write:
             self._watch_writes(connection)
-        if connection.has_runnable_requests and connection not in self._unfinished:
+        if connection.has_runnable_requests and not connection.in_turn and connection not in self._unfinished:
             self._unfinished.append(connection)
         return True
 

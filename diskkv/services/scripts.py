@@ -128,6 +128,8 @@ class Scripts:
 
         Raises CommandError, and whatever else one of the script's commands raised: then nothing of it may stay.
         """
+        if self.abandoned:
+            raise CommandError(_SHUTTING_DOWN)
         instance = self.instance
         own = self.client
         own.db = client.db

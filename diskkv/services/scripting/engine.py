@@ -371,7 +371,7 @@ class ScriptEngine:
             raise CommandError(_UNKILLABLE)
         if running.is_function != function:
             raise CommandError(BUSY_FUNCTION if running.is_function else BUSY_SCRIPT)
-        self.abort(b"ERR Script killed by user with %b..." % (b"FUNCTION KILL" if function else b"SCRIPT KILL"))
+        self.abort(b"ERR Script killed by user with SCRIPT KILL...")
 
     def abort(self, reason: bytes) -> None:
         """Stop the run in progress whatever it has done (shutdown, a deadline); `reason` becomes its error."""

@@ -127,7 +127,7 @@ def test_functions_are_killed_as_functions() -> None:
 
     engine.on_tick = on_tick
     reply = store.call(b"f", [], [])
-    assert reply.startswith(b"-ERR Script killed by user with FUNCTION KILL... script: f, on @user_function:2.")
+    assert reply.startswith(b"-ERR Script killed by user with SCRIPT KILL... script: f, on @user_function:2.")
     assert seen[0] == seen[1]
     assert seen[0] == b"BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
 
