@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from diskkv.codec import hyperloglog
 from diskkv.codec.header import Header, Value
-from diskkv.commands.bitmap import get_string
+from diskkv.commands.bitmap import get_string, read_string
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.datatypes import strings
 from diskkv.errors import CommandError
@@ -13,9 +15,11 @@ from diskkv.services import notifications
 from diskkv.services.client import Client
 
 
-def _content(client: Client, key: bytes) -> tuple[Value | None, bytes | None]:
+def _content(
+    client: Client, key: bytes, find: Callable[[Client, bytes], Value | None] = read_string
+) -> tuple[Value | None, bytes | None]:
     """The value at a key, and its bytes checked to be a HyperLogLog. Raises WRONGTYPE."""
-    value = get_string(client, key)
+    value = find(client, key)
     if value is None:
         return None, None
     data = strings.read(client.engine, value)
@@ -40,7 +44,7 @@ def _notify(client: Client, key: bytes) -> None:
 def pfadd(client: Client, argv: list[bytes]) -> bytes:
     """Add elements to a HyperLogLog."""
     key = argv[1]
-    old, data = _content(client, key)
+    old, data = _content(client, key, get_string)
     result, changed = hyperloglog.add(data, argv[2:], client.instance.config.hll_sparse_max_bytes)
     if not changed:
         return ZERO
@@ -90,7 +94,7 @@ def pfdebug(client: Client, argv: list[bytes]) -> bytes:
     """Look inside a HyperLogLog, for tests."""
     key = argv[2]
     name = argv[1].upper()
-    old, data = _content(client, key)
+    old, data = _content(client, key, get_string)
     if data is None:
         raise CommandError(b"ERR The specified key does not exist")
     if name == b"ENCODING":
