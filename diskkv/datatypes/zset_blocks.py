@@ -238,10 +238,13 @@ class RankIndex:
         if count < _FEW_MEMBERS:
             self._merge_block(at, block)
         low = self.low
-        if low and position <= low[-1]:
-            found = bisect_right(low, position) - 1
-            if low[found] == position:
-                del low[found]
+        if low:
+            if position == low[0]:
+                del low[0]
+            elif position <= low[-1]:
+                found = bisect_right(low, position) - 1
+                if low[found] == position:
+                    del low[found]
         high = self.high
         if high and position >= high[0]:
             found = bisect_right(high, position) - 1

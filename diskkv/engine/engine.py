@@ -229,19 +229,16 @@ class Engine:
     def _publish(self) -> None:
         """Let the cache see what was committed; the only place that changes it besides filling after a read."""
         for database in self.dirty:
-            segment = database.segment
             self.changes += len(database.staged)
-            for key, value in database.staged.items():
-                if value is None:
-                    segment.discard(key)
-                else:
-                    segment.store(key, value)
+            database.segment.store_all(database.staged)
             database.mapped = True
             database.saved_counts = (database.keys, database.expires)
         segment = self.rows.segment
+        cached = segment.data
         for row, raw in self.rows.staged.items():
             if raw is None:
-                segment.discard(row)
+                if row in cached:
+                    segment.discard(row)
             elif row[0] == _ELEMENT_TAG and row[_KIND_AT] not in SCANNED_KINDS:
                 segment.store(row, raw)
 
