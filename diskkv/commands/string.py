@@ -6,8 +6,9 @@ Source: https://redis.io/docs/latest/commands/?group=string
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
-from diskkv.codec.header import Value, expire_ms_of, with_expiry
+from diskkv.codec.header import Header, Value, expire_ms_of, with_expiry
 from diskkv.commands import string_options as options
 from diskkv.commands.expiration import deadline_ms
 from diskkv.commands.registry import Flag, KeySpec, command
@@ -15,8 +16,10 @@ from diskkv.datatypes import strings
 from diskkv.resp.reply import BULK_HEADS, OK, ONE, ZERO
 from diskkv.services import notifications
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply, reply_of
 
 _INLINE_MAX_BYTES = strings.INLINE_MAX_BYTES
+_STREAMED_BYTES = 256 * 1024
 _RELATIVE_UNIT_MS = {b"EX": 1000, b"ex": 1000, b"PX": 1, b"px": 1}
 
 
@@ -30,7 +33,7 @@ _RELATIVE_UNIT_MS = {b"EX": 1000, b"ex": 1000, b"PX": 1, b"px": 1}
     complexity="O(1)",
     syntax="key",
 )
-def get(client: Client, argv: list[bytes]) -> bytes:
+def get(client: Client, argv: list[bytes]) -> Reply:
     """Return the string at a key."""
     value = client.db.read(argv[1])
     if value.__class__ is bytes:
@@ -41,13 +44,24 @@ def get(client: Client, argv: list[bytes]) -> bytes:
     return string_reply(client, value)
 
 
-def string_reply(client: Client, value: Value | None) -> bytes:
+def string_reply(client: Client, value: Value | None) -> Reply:
     """A string in full, or null; raises WrongTypeError for another type."""
     if value is None:
         return client.null
     strings.require_string(value)
+    if isinstance(value, Header) and value.value is None:
+        return part_reply(client, value, 0, value.count)
     data = strings.read(client.engine, value)
     return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
+def part_reply(client: Client, value: Value, start: int, stop: int) -> Reply:
+    """The bytes from `start` up to `stop` (exclusive) of a string."""
+    size = stop - start
+    if size > _STREAMED_BYTES and isinstance(value, Header) and value.value is None:
+        chunks = strings.stream_range(client.engine, value, start, stop)
+        return reply_of(client, b"$%d\r\n" % size, chain(chunks, (b"\r\n",)))
+    return b"$%d\r\n%b\r\n" % (size, strings.read_range(client.engine, value, start, stop))
 
 
 # ---- SET
@@ -76,7 +90,7 @@ _READING_OPTIONS = frozenset({b"GET", b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE"})
     "PXAT@6.2.0 unix-time-milliseconds | KEEPTTL@6.0.0]",
     get_keys=_set_keys,
 )
-def set_(client: Client, argv: list[bytes]) -> bytes:
+def set_(client: Client, argv: list[bytes]) -> Reply:
     """Set a key to a string, whatever it held before."""
     if len(argv) > 3:
         return _set_with_options(client, argv)
@@ -85,7 +99,7 @@ def set_(client: Client, argv: list[bytes]) -> bytes:
     database = client.db
     if len(data) > _INLINE_MAX_BYTES:
         database.put(key, strings.make(client.engine, data), database.get(key))
-    else:
+    elif not database.replace_plain(key, data):
         database.put(key, data, database.get(key))
     events = client.instance.notifications
     if events.enabled:
@@ -93,7 +107,7 @@ def set_(client: Client, argv: list[bytes]) -> bytes:
     return OK
 
 
-def _set_with_options(client: Client, argv: list[bytes]) -> bytes:
+def _set_with_options(client: Client, argv: list[bytes]) -> Reply:
     key = argv[1]
     database = client.db
     engine = client.engine
@@ -104,8 +118,8 @@ def _set_with_options(client: Client, argv: list[bytes]) -> bytes:
             return _store(client, key, argv[2], expire_ms, database.get(key), True)
     bits, time, operand = options.parse_options(argv, 3, options.SET_OPTIONS)
     expire_ms = options.expire_ms_of_options(bits, time, engine.now_ms, b"set")
-    reply = OK
-    refusal = client.null
+    reply: Reply = OK
+    refusal: Reply = client.null
     if bits & options.GET:
         old = database.read(key)
         reply = refusal = string_reply(client, old)
@@ -205,7 +219,7 @@ def psetex(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(1)",
     syntax="key value",
 )
-def getset(client: Client, argv: list[bytes]) -> bytes:
+def getset(client: Client, argv: list[bytes]) -> Reply:
     """Set a key to a string and return the string it held before."""
     key = argv[1]
     old = client.db.read(key)
@@ -224,7 +238,7 @@ def getset(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(1)",
     syntax="key",
 )
-def getdel(client: Client, argv: list[bytes]) -> bytes:
+def getdel(client: Client, argv: list[bytes]) -> Reply:
     """Return the string at a key and delete the key."""
     key = argv[1]
     old = client.db.read(key)
@@ -252,7 +266,7 @@ def delete(client: Client, key: bytes, old: Value) -> None:
     complexity="O(1)",
     syntax="key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
 )
-def getex(client: Client, argv: list[bytes]) -> bytes:
+def getex(client: Client, argv: list[bytes]) -> Reply:
     """Return the string at a key and set, change or remove its time to live."""
     bits, time, _ = options.parse_options(argv, 2, options.GETEX_OPTIONS)
     key = argv[1]

@@ -70,6 +70,26 @@ class Segment:
         elif len(self._small) + len(self._main) > 2 * len(data) + 1024:
             self._drop_stale()
 
+    def store_all(self, values: dict[bytes, Any]) -> None:
+        """`store` of every value, `discard` for None."""
+        data = self.data
+        delta = 0
+        for key, value in values.items():
+            if value.__class__ is bytes:
+                old = data.get(key)
+                if old.__class__ is bytes:
+                    data[key] = value
+                    delta += len(value) - len(old)
+                    continue
+            if value is None:
+                self.discard(key)
+            else:
+                self.store(key, value)
+        self.size_bytes += delta
+        self._cache.size_bytes += delta
+        if delta > 0 and self._cache.size_bytes > self._cache.limit_bytes:
+            self._cache.evict()
+
     def discard(self, key: bytes) -> None:
         """Remove a key, if it is there."""
         old = self.data.pop(key, None)

@@ -111,15 +111,17 @@ class Database:
         end = prefix_successor(prefix) if stop is None else prefix + stop
         stored = ((row[size:], record) for row, record in self.engine.store.scan(prefix + start, end, reverse))
         rows: Iterator[tuple[bytes, Any]] = stored
+        keys: list[bytes] = []
         if self.staged:
             # A staged key has no upper bound to compare with when stop is None: every key sorts below this one.
             limit = b"\xff" * (1 + max(map(len, self.staged))) if stop is None else stop
             keys = self.staged_index.range(start, limit, reverse)
             if keys:
                 rows = merge(stored, self.staged, keys, reverse)
-        staged = self.staged
+        # Of what is staged now: the scan of a reply that is streamed goes on in later turns.
+        merged = frozenset(keys)
         for key, found in rows:
-            if found.__class__ is bytes and key not in staged:
+            if found.__class__ is bytes and key not in merged:
                 yield key, decode_header(found, prefix + key)
             else:
                 yield key, found
@@ -147,6 +149,21 @@ class Database:
             self._link(key, new, old)
         if self.observer is not None:
             self.observer(self, key)
+
+    def replace_plain(self, key: bytes, data: bytes) -> bool:
+        """Put a plain string where there is one already: the common case of SET, with nothing else to adjust.
+
+        False, with nothing done, when the case is another one.
+        """
+        staged = self.staged
+        before = staged.get(key, ABSENT)
+        old = self.cached.get(key) if before is ABSENT else before
+        if old.__class__ is not bytes or not staged or self.observer is not None:
+            return False
+        self.cache_hits.add(key)
+        self.engine.journal.append((staged, key, before))
+        staged[key] = data
+        return True
 
     def delete(self, key: bytes, old: Value, reclaim: bool = True) -> None:
         """Stage the deletion of `key`, whose value is `old`; without `reclaim` its rows live on under another key."""

@@ -40,6 +40,7 @@ class LevelDBStore:
     """One LevelDB directory. Only one process can have it open."""
 
     persistent = True
+    snapshot_scans = True
 
     def __init__(
         self, path: str | os.PathLike[str], options: LevelDBOptions | None = None, create: bool = True
@@ -110,7 +111,8 @@ class LevelDBStore:
                 value = self._db.get(start)
                 if value is not None:
                     yield start, value
-        except plyvel.Error as exc:
+        except (plyvel.Error, RuntimeError) as exc:
+            # RuntimeError: the store was closed, which plyvel's iterators survive.
             raise _storage_error(exc) from exc
 
     def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:

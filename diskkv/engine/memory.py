@@ -27,6 +27,7 @@ class MemoryStore:
     """Ordered map in memory. A scan reads lazily: it must be finished or dropped before the next `write`."""
 
     persistent = False
+    snapshot_scans = False
 
     def __init__(self) -> None:
         self._rows: SortedDict = SortedDict()

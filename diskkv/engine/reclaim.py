@@ -112,7 +112,7 @@ class Reclaimer:
         done = 0
         for row, _ in rows.scan(start, stop, is_tail):
             if done >= limit:
-                index = decode_i64(row[ELEMENT_PREFIX_SIZE:])
+                index = decode_i64(row[ELEMENT_PREFIX_SIZE : ELEMENT_PREFIX_SIZE + 8])
                 rows.put(garbage, encode_index_range(first, index + 1) if is_tail else encode_index_range(index, last))
                 self._deleted[garbage] = self._deleted.get(garbage, 0) + done
                 return done

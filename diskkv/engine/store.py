@@ -21,6 +21,8 @@ class Store(Protocol):
     """An ordered map from bytes to bytes; order is bytewise. Every method may raise StorageError."""
 
     persistent: bool
+    snapshot_scans: bool
+    """Whether a scan goes on to answer what the store held when it began, whatever is written meanwhile."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
@@ -32,7 +34,10 @@ class Store(Protocol):
         """Apply a batch atomically."""
 
     def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """(key, value) pairs with start <= key < stop, in order; to be finished or dropped before the next `write`."""
+        """(key, value) pairs with start <= key < stop, in order; to be finished or dropped before the next `write`.
+
+        With `snapshot_scans` it may go on after writes. After `reopen` and `close` it raises StorageError.
+        """
 
     def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
         """The keys alone, which is cheaper than `scan`."""

