@@ -49,14 +49,15 @@ HELD = _Held()
 
 
 Work = tuple[Client, list[list[bytes]], int, int]
-"""A client, its requests, the index of the first one to execute and of the one to stop before."""
+"""A client, its requests, the index of the first one to execute and of the one to stop before.
+
+What `execute_round` needs for all clients is looked up once: with one request each that would be most of the time."""
 
 
 def execute_round(instance: Instance, work: Iterable[Work]) -> None:
     """Execute requests of several clients in turn; leaves the index of the first one not executed in `next_request`.
 
     A client's requests stop early when it blocks, is paused or closed, or its replies take much room or are streamed.
-    What is the same for all clients is looked up once: with one request each that would be most of the time.
     """
     engine = instance.engine
     journal = engine.journal
@@ -99,8 +100,6 @@ def execute_round(instance: Instance, work: Iterable[Work]) -> None:
                 result = execute(client, argv)
                 fast = client.fast
                 start_ns = clock()
-                if client.stream is not None:
-                    room_bytes = -1
             if result.__class__ is bytes:
                 append(result)
                 room_bytes -= len(result)
@@ -108,8 +107,7 @@ def execute_round(instance: Instance, work: Iterable[Work]) -> None:
                 at -= 1
                 break
             elif result.__class__ is StreamedReply:
-                client.start_stream(result)
-                room_bytes = -1
+                room_bytes = client.start_stream(result)
             if ready and not instance.scripts.busy:
                 instance.blocking.serve(engine.databases)
             if client.blocked is not None or client.closing or room_bytes < 0:
@@ -141,7 +139,7 @@ def execute(client: Client, argv: list[bytes]) -> Any:
         if client.tracking is not None:
             tracking.command_done(client, argv[0])
     instance.executing = outer
-    if result.__class__ is bytes and not client.reply_on:
+    if not client.reply_on and result is not HELD:
         result = None
     elif client.skip_replies and result is not HELD:
         # CLIENT REPLY SKIP itself counts as the first of two: it and the next command stay silent.
@@ -159,6 +157,9 @@ def _with_messages(client: Client, result: Any) -> Any:
     client.instance.deferred.clear()
     if result.__class__ is bytes:
         return result + messages
+    if result.__class__ is StreamedReply:
+        result.append(messages)
+        return result
     client.push(messages)
     return result
 
@@ -231,10 +232,6 @@ def call(client: Client, entry: Command, argv: list[bytes]) -> Any:
         if client.is_script or client.transaction is not None:
             return result.denied_reply
         instance.blocking.block(client, entry, argv, result)
-        return None
-    if result.__class__ is StreamedReply:
-        if client.reply_on and not client.skip_replies:
-            client.start_stream(result)
         return None
     return result
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from diskkv.codec.header import Header
 from diskkv.codec.numbers import (
     INT64_MAX,
@@ -16,9 +18,10 @@ from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.datatypes import hashes
 from diskkv.datatypes.hashes_edit import HashEdit
 from diskkv.errors import CommandError, NotFloatError, NotIntegerError
-from diskkv.resp.reply import EMPTY_ARRAY, OK, ONE, ZERO, bulk, integer, map_header, optional_bulks
+from diskkv.resp.reply import EMPTY_ARRAY, OK, ONE, ZERO, array_header, bulk, integer, map_header, optional_bulks
 from diskkv.services import notifications
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply, counted_reply, reply_of
 
 _WRITE = Flag.WRITE | Flag.DENYOOM | Flag.FAST
 _READ = Flag.READONLY | Flag.FAST
@@ -226,14 +229,17 @@ def hlen(client: Client, argv: list[bytes]) -> bytes:
 @command("HGETALL", arity=2, flags=Flag.READONLY, keys=KeySpec("RO access"), group="hash", since="2.0.0",
          complexity="O(N) where N is the number of fields.", syntax="key",
          tips=("nondeterministic_output_order",))  # fmt: skip
-def hgetall(client: Client, argv: list[bytes]) -> bytes:
+def hgetall(client: Client, argv: list[bytes]) -> Reply:
     """Return all fields of a hash with their values."""
     header = read_hash(client, argv[1])
     if header is None:
         return map_header(0, client.resp)
+    if header.value is None:
+        resp = client.resp
+        return _large_reply(client, header, lambda count: map_header(count, resp), _encoded_pair)
     pieces = [
         b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(field), field, len(value), value)
-        for field, value in hashes.pairs(client.engine, header)
+        for field, value in header.value.items()
     ]
     return map_header(len(pieces), client.resp) + b"".join(pieces)
 
@@ -241,7 +247,7 @@ def hgetall(client: Client, argv: list[bytes]) -> bytes:
 @command("HKEYS", arity=2, flags=Flag.READONLY, keys=KeySpec("RO access"), group="hash", since="2.0.0",
          complexity="O(N) where N is the number of fields.", syntax="key",
          tips=("nondeterministic_output_order",))  # fmt: skip
-def hkeys(client: Client, argv: list[bytes]) -> bytes:
+def hkeys(client: Client, argv: list[bytes]) -> Reply:
     """Return all fields of a hash."""
     return _all(client, argv[1], 0)
 
@@ -249,14 +255,35 @@ def hkeys(client: Client, argv: list[bytes]) -> bytes:
 @command("HVALS", arity=2, flags=Flag.READONLY, keys=KeySpec("RO access"), group="hash", since="2.0.0",
          complexity="O(N) where N is the number of fields.", syntax="key",
          tips=("nondeterministic_output_order",))  # fmt: skip
-def hvals(client: Client, argv: list[bytes]) -> bytes:
+def hvals(client: Client, argv: list[bytes]) -> Reply:
     """Return the values of all fields of a hash."""
     return _all(client, argv[1], 1)
 
 
-def _all(client: Client, key: bytes, at: int) -> bytes:
+def _all(client: Client, key: bytes, at: int) -> Reply:
     header = read_hash(client, key)
     if header is None:
         return EMPTY_ARRAY
-    pieces = [b"$%d\r\n%b\r\n" % (len(pair[at]), pair[at]) for pair in hashes.pairs(client.engine, header)]
+    if header.value is None:
+        return _large_reply(client, header, array_header, lambda pair: bulk(pair[at]))
+    pieces = [b"$%d\r\n%b\r\n" % (len(pair[at]), pair[at]) for pair in header.value.items()]
     return b"*%d\r\n%b" % (len(pieces), b"".join(pieces))
+
+
+def _encoded_pair(pair: tuple[bytes, bytes]) -> bytes:
+    field, value = pair
+    return b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(field), field, len(value), value)
+
+
+def _large_reply(
+    client: Client, header: Header, head: Callable[[int], bytes], encode: Callable[[tuple[bytes, bytes]], bytes]
+) -> Reply:
+    """All fields of a hash in rows, encoded one by one. Fields that expired make their number unknown."""
+    engine = client.engine
+    if hashes.has_expired(engine, header):
+
+        def items() -> Iterator[bytes]:
+            return (b"" if pair is None else encode(pair) for pair in hashes.slots(engine, header))
+
+        return counted_reply(client, head, items)
+    return reply_of(client, head(header.count), map(encode, hashes.pairs(engine, header)), header.count)

@@ -12,8 +12,9 @@ from diskkv.codec.numbers import parse_int64
 from diskkv.commands.registry import Flag, command
 from diskkv.engine.database import Database
 from diskkv.errors import CommandError, CommandSyntaxError, NotIntegerError
-from diskkv.resp.reply import bulk, bulks
+from diskkv.resp.reply import array_header, bulk, bulks
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply, counted_reply
 
 _DEFAULT_COUNT = 10
 _UINT64_MAX = 2**64 - 1
@@ -137,18 +138,17 @@ def scan(client: Client, argv: list[bytes]) -> bytes:
     syntax="pattern",
     tips=("request_policy:all_shards", "nondeterministic_output_order"),
 )
-def keys(client: Client, argv: list[bytes]) -> bytes:
+def keys(client: Client, argv: list[bytes]) -> Reply:
     """List all keys that match a pattern."""
     # The glob * does not match the empty key, but as the whole pattern it means all keys.
     matches = None if argv[1] == b"*" else compile_glob(argv[1])
     start, stop = _range_of(argv[1])
-    limit_bytes = client.instance.config.proto_max_bulk_len
-    found: list[bytes] = []
-    size_bytes = 0
-    for key, value in live_keys(client.db, start, stop):
-        if value is not None and (matches is None or matches(key)):
-            found.append(key)
-            size_bytes += len(key) + 64
-            if size_bytes > limit_bytes:
-                raise CommandError(b"ERR the reply would exceed proto-max-bulk-len; use SCAN")
-    return bulks(found)
+    database = client.db
+
+    def items() -> Iterator[bytes]:
+        found = live_keys(database, start, stop)
+        if matches is None:
+            return (b"" if value is None else bulk(key) for key, value in found)
+        return (b"" if value is None or not matches(key) else bulk(key) for key, value in found)
+
+    return counted_reply(client, array_header, items)

@@ -11,9 +11,10 @@ from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.scan import parse_cursor, parse_options
 from diskkv.datatypes import sets
 from diskkv.errors import CommandError, CommandSyntaxError
-from diskkv.resp.reply import EMPTY_ARRAY, ONE, ZERO, bulk, bulks, integer, integers
+from diskkv.resp.reply import EMPTY_ARRAY, ONE, ZERO, bulk, bulks, integer, integers, set_header
 from diskkv.services import notifications
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply, reply_of
 
 _READ = Flag.READONLY | Flag.FAST
 _WRITE = Flag.WRITE | Flag.FAST
@@ -171,10 +172,13 @@ def smismember(client: Client, argv: list[bytes]) -> bytes:
 @command("SMEMBERS", arity=2, flags=Flag.READONLY, keys=KeySpec("RO access"), group="set", since="1.0.0",
          complexity="O(N) where N is the number of members.", syntax="key",
          tips=("nondeterministic_output_order",))  # fmt: skip
-def smembers(client: Client, argv: list[bytes]) -> bytes:
+def smembers(client: Client, argv: list[bytes]) -> Reply:
     """Return all members of a set."""
     header = read_set(client, argv[1])
-    return set_reply(client, () if header is None else list(sets.iterate(client.engine, header)))
+    if header is None or header.value is not None:
+        return set_reply(client, () if header is None else list(header.value))
+    found = sets.iterate(client.engine, header)
+    return reply_of(client, set_header(header.count, client.resp), map(bulk, found), header.count)
 
 
 @command("SRANDMEMBER", arity=-2, flags=Flag.READONLY, keys=KeySpec("RO access"), group="set", since="1.0.0",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.stream_arguments import entry_reply, parse_end, parse_integer, parse_start, read_stream
 from diskkv.datatypes import streams
 from diskkv.errors import CommandSyntaxError
-from diskkv.resp.reply import EMPTY_ARRAY
+from diskkv.resp.reply import EMPTY_ARRAY, array_header
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply, counted_reply, reply_of
 
 
-def _range(client: Client, argv: list[bytes], reverse: bool) -> bytes:
+def _range(client: Client, argv: list[bytes], reverse: bool) -> Reply:
     start = parse_start(argv[3] if reverse else argv[2])
     end = parse_end(argv[2] if reverse else argv[3])
     count = -1
@@ -25,9 +29,17 @@ def _range(client: Client, argv: list[bytes], reverse: bool) -> bytes:
         return EMPTY_ARRAY
     if not count:
         return client.null_array
-    entries = streams.read_range(client.engine, stream, start, end, max(count, 0), reverse)
-    parts = [entry_reply(entry_id, raw) for entry_id, raw in entries]
-    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+    engine = client.engine
+    at_entry = streams.ENTRY_AT
+
+    def items() -> Iterator[bytes]:
+        rows = streams.scan(engine, stream, start, end, reverse)
+        found = (entry_reply(row[at_entry:], raw) for row, raw in rows)
+        return found if count < 0 else islice(found, count)
+
+    if count < 0 and start == streams.ZERO_ID and end == streams.MAX_ID:
+        return reply_of(client, array_header(stream.length), items(), stream.length)
+    return counted_reply(client, array_header, items)
 
 
 @command(
@@ -40,7 +52,7 @@ def _range(client: Client, argv: list[bytes], reverse: bool) -> bytes:
     complexity="O(N) with N being the number of entries returned.",
     syntax="key start:string end:string [COUNT count]",
 )
-def xrange(client: Client, argv: list[bytes]) -> bytes:
+def xrange(client: Client, argv: list[bytes]) -> Reply:
     """Return the entries in an interval of IDs."""
     return _range(client, argv, False)
 
@@ -55,6 +67,6 @@ def xrange(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(N) with N being the number of entries returned.",
     syntax="key end:string start:string [COUNT count]",
 )
-def xrevrange(client: Client, argv: list[bytes]) -> bytes:
+def xrevrange(client: Client, argv: list[bytes]) -> Reply:
     """Return the entries in an interval of IDs, the newest first."""
     return _range(client, argv, True)

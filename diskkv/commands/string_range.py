@@ -6,11 +6,13 @@ from diskkv.codec.header import STRING, Value, value_type
 from diskkv.codec.lcs import Match, check_lcs_size, lcs_length, longest_common_subsequence
 from diskkv.codec.numbers import parse_int64
 from diskkv.commands.registry import Flag, KeySpec, command
+from diskkv.commands.string import part_reply
 from diskkv.datatypes import strings
 from diskkv.errors import CommandError, CommandSyntaxError, NotIntegerError
 from diskkv.resp.reply import EMPTY_BULK, ZERO, array, bulk, integer, map_of
 from diskkv.services import notifications
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply
 
 
 def _integer(argument: bytes) -> int:
@@ -49,12 +51,12 @@ def strlen(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(N) where N is the length of the part",
     syntax="key start end",
 )
-def getrange(client: Client, argv: list[bytes]) -> bytes:
+def getrange(client: Client, argv: list[bytes]) -> Reply:
     """Return a part of the string at a key; negative positions count from its end, which is included."""
     return _part(client, argv)
 
 
-def _part(client: Client, argv: list[bytes]) -> bytes:
+def _part(client: Client, argv: list[bytes]) -> Reply:
     start = _integer(argv[2])
     end = _integer(argv[3])
     value = client.db.read(argv[1])
@@ -69,7 +71,7 @@ def _part(client: Client, argv: list[bytes]) -> bytes:
     end = max(end + size, 0) if end < 0 else end
     if start > end or start >= size:
         return EMPTY_BULK
-    return bulk(strings.read_range(client.engine, value, start, min(end + 1, size)))
+    return part_reply(client, value, start, min(end + 1, size))
 
 
 @command(
@@ -82,7 +84,7 @@ def _part(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(N) where N is the length of the part",
     syntax="key start end",
 )
-def substr(client: Client, argv: list[bytes]) -> bytes:
+def substr(client: Client, argv: list[bytes]) -> Reply:
     """Return a part of the string at a key: the old name of GETRANGE."""
     return _part(client, argv)
 

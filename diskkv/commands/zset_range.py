@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.zset_replies import (
     entries_reply,
+    entry_items,
     members_reply,
     notify,
     parse_integer,
@@ -17,13 +18,14 @@ from diskkv.commands.zset_replies import (
     read,
     write,
 )
-from diskkv.datatypes import zset_ranges, zsets
+from diskkv.datatypes import zset_ranges, zset_rows, zsets
 from diskkv.datatypes.zset_ranges import Range
 from diskkv.datatypes.zset_rows import Entry
 from diskkv.errors import CommandError, CommandSyntaxError
-from diskkv.resp.reply import EMPTY_ARRAY, ZERO, integer
+from diskkv.resp.reply import EMPTY_ARRAY, ZERO, array_header, bulk, integer
 from diskkv.services import notifications
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply, measured_reply
 
 _LIMIT_BY_RANK = b"ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
 _SCORES_BY_LEX = b"ERR syntax error, WITHSCORES not supported in combination with BYLEX"
@@ -80,7 +82,7 @@ def _parse(argv: list[bytes], at: int, by: bytes | None, reverse: bool | None, c
     return query
 
 
-def _range(client: Client, argv: list[bytes], by: bytes | None, reverse: bool | None) -> bytes:
+def _range(client: Client, argv: list[bytes], by: bytes | None, reverse: bool | None) -> Reply:
     query = _parse(argv, 2, by, reverse)
     header = read(client, argv[1])
     if header is None:
@@ -88,8 +90,20 @@ def _range(client: Client, argv: list[bytes], by: bytes | None, reverse: bool | 
     assert query.range is not None
     arguments = (client.engine, header, query.range, bool(query.reverse), query.offset, query.limit)
     if query.with_scores:
-        return entries_reply(zset_ranges.select(*arguments), client.resp)
-    return members_reply(zset_ranges.select_members(*arguments))
+        found = zset_ranges.select(*arguments)
+        if header.value is not None or not zset_rows.is_plain(header):
+            return entries_reply(found, client.resp)
+        head = array_header if client.resp == 3 else _pairs_header
+        items = entry_items(found, client.resp)
+        return measured_reply(client, head, items, lambda: zset_ranges.count_selected(*arguments))
+    members = zset_ranges.select_members(*arguments)
+    if header.value is not None:
+        return members_reply(members)
+    return measured_reply(client, array_header, map(bulk, members), lambda: zset_ranges.count_selected(*arguments))
+
+
+def _pairs_header(count: int) -> bytes:
+    return array_header(2 * count)
 
 
 @command(
@@ -103,7 +117,7 @@ def _range(client: Client, argv: list[bytes], by: bytes | None, reverse: bool | 
     syntax="key start:string stop:string [BYSCORE | BYLEX]@6.2.0 [rev=REV]@6.2.0 [LIMIT offset count]@6.2.0 "
     "[withscores=WITHSCORES]",
 )
-def zrange(client: Client, argv: list[bytes]) -> bytes:
+def zrange(client: Client, argv: list[bytes]) -> Reply:
     """Return members of a sorted set by rank, score or name."""
     return _range(client, argv, None, None)
 
@@ -118,7 +132,7 @@ def zrange(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(log(N)+M) where N is the number of members and M how many are returned.",
     syntax="key start stop [withscores=WITHSCORES]",
 )
-def zrevrange(client: Client, argv: list[bytes]) -> bytes:
+def zrevrange(client: Client, argv: list[bytes]) -> Reply:
     """Return members of a sorted set by rank, the highest score first."""
     return _range(client, argv, b"RANK", True)
 
@@ -133,7 +147,7 @@ def zrevrange(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(log(N)+M) where N is the number of members and M how many are returned.",
     syntax="key min:double max:double [withscores=WITHSCORES]@2.0.0 [LIMIT offset count]",
 )
-def zrangebyscore(client: Client, argv: list[bytes]) -> bytes:
+def zrangebyscore(client: Client, argv: list[bytes]) -> Reply:
     """Return members of a sorted set whose scores lie in a range."""
     return _range(client, argv, b"BYSCORE", False)
 
@@ -148,7 +162,7 @@ def zrangebyscore(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(log(N)+M) where N is the number of members and M how many are returned.",
     syntax="key max:double min:double [withscores=WITHSCORES] [LIMIT offset count]",
 )
-def zrevrangebyscore(client: Client, argv: list[bytes]) -> bytes:
+def zrevrangebyscore(client: Client, argv: list[bytes]) -> Reply:
     """Return members of a sorted set whose scores lie in a range, the highest first."""
     return _range(client, argv, b"BYSCORE", True)
 
@@ -163,7 +177,7 @@ def zrevrangebyscore(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(log(N)+M) where N is the number of members and M how many are returned.",
     syntax="key min max [LIMIT offset count]",
 )
-def zrangebylex(client: Client, argv: list[bytes]) -> bytes:
+def zrangebylex(client: Client, argv: list[bytes]) -> Reply:
     """Return members of a sorted set by name; all have to have the same score."""
     return _range(client, argv, b"BYLEX", False)
 
@@ -178,7 +192,7 @@ def zrangebylex(client: Client, argv: list[bytes]) -> bytes:
     complexity="O(log(N)+M) where N is the number of members and M how many are returned.",
     syntax="key max min [LIMIT offset count]",
 )
-def zrevrangebylex(client: Client, argv: list[bytes]) -> bytes:
+def zrevrangebylex(client: Client, argv: list[bytes]) -> Reply:
     """Return members of a sorted set by name, the last first; all have to have the same score."""
     return _range(client, argv, b"BYLEX", True)
 

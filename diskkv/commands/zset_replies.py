@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf
 
 from diskkv.codec.header import ZSET, Header
@@ -125,24 +125,21 @@ def score_bulk(score: float, resp: int) -> bytes:
     return b",%b\r\n" % text if resp == 3 else b"$%d\r\n%b\r\n" % (len(text), text)
 
 
-def entry_items(entries: Iterable[Entry], resp: int) -> list[bytes]:
+def entry_items(entries: Iterable[Entry], resp: int) -> Iterator[bytes]:
     """Each member with its score encoded: an array of two in RESP3, two strings in RESP2."""
-    items: list[bytes] = []
-    append = items.append
     text_of = format_double
     if resp == 3:
         for member, score in entries:
-            append(b"*2\r\n$%d\r\n%b\r\n,%b\r\n" % (len(member), member, text_of(score)))
+            yield b"*2\r\n$%d\r\n%b\r\n,%b\r\n" % (len(member), member, text_of(score))
     else:
         for member, score in entries:
             text = text_of(score)
-            append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(member), member, len(text), text))
-    return items
+            yield b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(member), member, len(text), text)
 
 
 def entries_reply(entries: Iterable[Entry], resp: int) -> bytes:
     """Members with scores: flat in RESP2, pairs in RESP3."""
-    items = entry_items(entries, resp)
+    items = list(entry_items(entries, resp))
     return b"*%d\r\n%b" % (len(items) if resp == 3 else 2 * len(items), b"".join(items))
 
 

@@ -118,6 +118,19 @@ def pairs(engine: Engine, header: Header) -> Iterator[tuple[bytes, bytes]]:
     return _live(engine, members.member_rows(engine.rows, header.oid, KIND_HASH_FIELD))
 
 
+def has_expired(engine: Engine, header: Header) -> bool:
+    """Whether rows of a big hash may belong to fields that expired, so that `Header.count` is too high."""
+    return bool(header.value is None and header.ext and header.ext[0] <= engine.now_ms)
+
+
+def slots(engine: Engine, header: Header) -> Iterator[tuple[bytes, bytes] | None]:
+    """(field, value) of every field of a big hash, and None for each one that expired and is not deleted yet."""
+    now_ms = engine.now_ms
+    for field, raw in members.member_rows(engine.rows, header.oid, KIND_HASH_FIELD):
+        value, expire_ms = decode_field(raw)
+        yield None if 0 < expire_ms <= now_ms else (field, value)
+
+
 def _live(engine: Engine, found: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """The fields and values of rows, without those that expired."""
     now_ms = engine.now_ms

@@ -118,6 +118,27 @@ def read_range(engine: Engine, value: Value, start: int, stop: int) -> bytes:
     return b"".join(parts)
 
 
+def stream_range(engine: Engine, header: Header, start: int, stop: int) -> Iterator[bytes]:
+    """The bytes of a chunked string from `start` up to `stop` (exclusive), about a chunk at a time, from one scan."""
+    prefix = element_prefix(header.oid, KIND_STRING_CHUNK)
+    first, last = start // CHUNK_BYTES, (stop - 1) // CHUNK_BYTES
+    at = start
+    for row, data in engine.rows.scan(prefix + U32.pack(first), prefix + U32.pack(last + 1)):
+        begin = U32.unpack(row[-4:])[0] * CHUNK_BYTES
+        yield from _zeros(begin - at)
+        at = max(at, begin)
+        part = data[at - begin : stop - begin]
+        yield part
+        at += len(part)
+    yield from _zeros(stop - at)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    while count > 0:
+        yield bytes(min(count, CHUNK_BYTES))
+        count -= CHUNK_BYTES
+
+
 def write_range(database: Database, key: bytes, old: Value | None, offset: int, data: bytes) -> int:
     """Overwrite from `offset` (zeros fill a gap before it) and stage the result; answers the new length in bytes.
 

@@ -263,6 +263,20 @@ def select(
     return islice(packed.items(), first, stop)
 
 
+def count_selected(
+    engine: Engine, header: Header, part: Range, reverse: bool = False, offset: int = 0, limit: int = -1
+) -> int:
+    """How many members of a big set `select` answers, from the rank index instead of by walking."""
+    if isinstance(part, LexRange) and _span(engine, header, part) is None:
+        first, stop = _walked_bounds(engine, header, part, reverse)
+    else:
+        first, stop = _ranks(engine, header, part)
+    if offset < 0:
+        return 0
+    found = max(0, stop - first - offset)
+    return found if limit < 0 else min(found, limit)
+
+
 def count(engine: Engine, header: Header, part: Range) -> int:
     """The number of members in a range."""
     if header.value is not None:

@@ -332,11 +332,15 @@ def positions(engine: Engine, header: Header, part: Slice) -> Iterator[bytes]:
     return (row[_SCORE_AT:] for row in score_rows(engine, header, part))
 
 
+def is_plain(header: Header) -> bool:
+    """Whether the score rows alone say everything; else the sign of a zero has to be looked up for `entries`."""
+    return not (header.ext and header.ext[0])
+
+
 def entries(engine: Engine, header: Header, part: Slice) -> Iterator[Entry]:
     """(member, score) of a slice, lazily."""
-    negatives = bool(header.ext and header.ext[0])
     decode = decode_double
-    if not negatives:
+    if is_plain(header):
         return ((row[_MEMBER_AT:], decode(row[_SCORE_AT:_MEMBER_AT])) for row in score_rows(engine, header, part))
     index = index_of(engine, header.oid)
     found = positions(engine, header, part)

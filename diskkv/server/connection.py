@@ -272,10 +272,11 @@ class Connection(Client):
     def can_stream(self) -> bool:
         return self.transaction is None and self.engine.store.snapshot_scans
 
-    def start_stream(self, streamed: StreamedReply) -> None:
+    def start_stream(self, streamed: StreamedReply) -> int:
         self.stream = streamed
         self.stream_at = len(self.out)
         self.stream_progress_ms = self.engine.now_ms
+        return -1
 
     def _put_behind_stream(self) -> None:
         """Leave in `out` what comes before the stream, which nothing does once its turn has ended."""

@@ -122,8 +122,11 @@ class Client:
         """Whether a command may answer a `StreamedReply` now."""
         return False
 
-    def start_stream(self, streamed: StreamedReply) -> None:
-        """Send a reply while it is made, behind what is in `out` now and before all that comes later."""
+    def start_stream(self, streamed: StreamedReply) -> int:
+        """Send a reply while it is made, behind what is in `out` now and before all that comes later.
+
+        Answers a negative number: the room that is left for replies in this turn.
+        """
         raise NotImplementedError
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ PIECE_COST = 64 * 1024
 ITEM_COST = 100
 _INLINE_PIECES = 4
 """A reply of fewer pieces (about 2,500 small items, or 256 KiB) is sent at once."""
-_GATHERED_COST = 1 << 20
+_KEPT_COST = 1 << 20
 """While the items of a reply are counted, so much of them is kept, to be sent without looking for it again."""
 _TOO_LARGE = b"ERR the reply would exceed proto-max-bulk-len; use SCAN"
 
@@ -54,6 +54,10 @@ class StreamedReply:
             return begun
         return next(self._pieces, None)
 
+    def append(self, data: bytes) -> None:
+        """Send something behind the reply."""
+        self._pieces = chain(self._pieces, (data,))
+
     def close(self) -> None:
         """Let go of the scan, which keeps files of the store alive."""
         self._begun = b""
@@ -77,38 +81,12 @@ def reply_of(client: Client, head: bytes, items: Iterator[bytes], count: int | N
 def measured_reply(
     client: Client, head: Callable[[int], bytes], items: Iterator[bytes], count: Callable[[], int]
 ) -> Reply:
-    """As `reply_of` when counting the items, which `head` is made of, costs something: only a long reply has it done."""
-    begun: list[bytes] = []
-    cost = 0
-    for item in items:
-        begun.append(item)
-        cost += len(item) + ITEM_COST
-        if cost >= _INLINE_PIECES * PIECE_COST:
-            total = count()
-            return reply_of(client, head(total), chain(begun, items), total)
-    return head(len(begun)) + b"".join(begun)
-
-
-def _pieces(items: Iterator[bytes], count: int | None = None) -> Iterator[bytes]:
-    """The items joined to pieces."""
-    parts: list[bytes] = []
-    append = parts.append
-    size = 0
-    seen = 0
-    for item in items:
-        append(item)
-        size += len(item) + ITEM_COST
-        if size >= PIECE_COST:
-            yield b"".join(parts)
-            seen += len(parts)
-            parts.clear()
-            size = 0
-    seen += len(parts)
-    if count is not None and seen != count:
-        message = f"a collection has {seen} of {count} elements"
-        raise CorruptionError(message)
-    if parts:
-        yield b"".join(parts)
+    """As `reply_of` when counting the items, which `head` is made of, costs something: done for a large reply only."""
+    begun, is_all = _begin(items)
+    if is_all:
+        return head(len(begun)) + b"".join(begun)
+    total = count()
+    return reply_of(client, head(total), chain(begun, items), total)
 
 
 def counted_reply(client: Client, head: Callable[[int], bytes], items: Callable[[], Iterator[bytes]]) -> Reply:
@@ -119,16 +97,51 @@ def counted_reply(client: Client, head: Callable[[int], bytes], items: Callable[
     others work in between: then memory does not depend on the size of the reply. A client to which nothing can be
     streamed gets a reply of at most proto-max-bulk-len. Raises CommandError beyond that.
     """
+    first = items()
+    begun, is_all = _begin(first)
+    if is_all:
+        found = list(filter(None, begun))
+        return head(len(found)) + b"".join(found)
     if not client.can_stream:
-        return _gathered(client, head, items())
-    first, second = items(), items()
-    # Both scans have to see the same, so the second one is opened now as well.
-    begun = next(second, b"")
-    found = _count_and_send(head, first, begun, second)
-    pieces = list(islice(found, _INLINE_PIECES))
-    if len(pieces) < _INLINE_PIECES:
-        return b"".join(pieces)
-    return StreamedReply(b"".join(pieces), found)
+        return _gathered(client, head, chain(begun, first))
+    second = items()
+    # It has to see what the first one sees, so it is opened now.
+    opened = next(second, b"")
+    return StreamedReply(b"", _count_and_send(head, chain(begun, first), chain((opened,), second)))
+
+
+def _begin(items: Iterator[bytes]) -> tuple[list[bytes], bool]:
+    """The first items, as many as a reply may have that is sent at once, and whether these are all."""
+    begun: list[bytes] = []
+    room = _INLINE_PIECES * PIECE_COST
+    for item in items:
+        begun.append(item)
+        room -= len(item) + ITEM_COST
+        if room <= 0:
+            return begun, False
+    return begun, True
+
+
+def _pieces(items: Iterator[bytes], count: int | None = None) -> Iterator[bytes]:
+    """The items joined to pieces."""
+    parts: list[bytes] = []
+    append = parts.append
+    cost = 0
+    seen = 0
+    for item in items:
+        append(item)
+        cost += len(item) + ITEM_COST
+        if cost >= PIECE_COST:
+            yield b"".join(parts)
+            seen += len(parts)
+            parts.clear()
+            cost = 0
+    seen += len(parts)
+    if count is not None and seen != count:
+        message = f"a collection has {seen} of {count} elements"
+        raise CorruptionError(message)
+    if parts:
+        yield b"".join(parts)
 
 
 def _gathered(client: Client, head: Callable[[int], bytes], items: Iterator[bytes]) -> bytes:
@@ -140,14 +153,13 @@ def _gathered(client: Client, head: Callable[[int], bytes], items: Iterator[byte
             room_bytes -= len(item) + ITEM_COST
             if room_bytes < 0:
                 raise CommandError(_TOO_LARGE)
-    return b"%b%b" % (head(len(found)), b"".join(found))
+    return head(len(found)) + b"".join(found)
 
 
-def _count_and_send(
-    head: Callable[[int], bytes], first: Iterator[bytes], begun: bytes, second: Iterator[bytes]
-) -> Iterator[bytes]:
+def _count_and_send(head: Callable[[int], bytes], first: Iterator[bytes], second: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces of a reply of unknown length; `first` and `second` are two scans of the same items."""
     kept: list[bytes] = []
-    room = _GATHERED_COST
+    room = _KEPT_COST
     count = 0
     cost = 0
     for item in first:
@@ -160,18 +172,15 @@ def _count_and_send(
         if cost >= PIECE_COST:
             cost = 0
             yield b""
-    yield head(count)
-    yield b"".join(kept)
+    yield head(count) + b"".join(kept)
     if count > len(kept):
-        yield from _pieces(_without(len(kept), begun, second))
+        yield from _pieces(_without(second, len(kept)))
 
 
-def _without(skipped: int, begun: bytes, items: Iterator[bytes]) -> Iterator[bytes]:
-    """The items without the first ones; b"" instead of them, so that going past them is counted as work too."""
-    if begun:
-        skipped -= 1
+def _without(items: Iterator[bytes], skipped: int) -> Iterator[bytes]:
+    """The items with b"" instead of the first ones, so that going past these is counted as work."""
     for item in items:
-        if item and skipped > 0:
+        if item and skipped:
             skipped -= 1
             yield b""
         else:
