@@ -12,6 +12,7 @@ from diskkv.commands.stream_arguments import (
     parse_integer,
     parse_policy,
     parse_trim,
+    put_unwatched,
     split_id,
     write_stream,
 )
@@ -232,6 +233,6 @@ def xsetid(client: Client, argv: list[bytes]) -> bytes:
         stream.added = added
     if max_deleted != ZERO_ID:
         stream.max_deleted = max_deleted
-    client.db.put(argv[1], stream.header(), old)
+    put_unwatched(client, argv[1], stream, old)
     notify(client, b"xsetid", argv[1])
     return OK

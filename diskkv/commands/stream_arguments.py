@@ -60,6 +60,14 @@ def notify(client: Client, event: bytes, key: bytes) -> None:
         events.event(notifications.STREAM, event, key, client.db)
 
 
+def put_unwatched(client: Client, key: bytes, stream: Stream, old: Header) -> None:
+    """Stage a stream's header after a change that, as in Redis, neither WATCH nor client side caching hears of."""
+    database = client.db
+    observer, database.observer = database.observer, None
+    database.put(key, stream.header(), old)
+    database.observer = observer
+
+
 def no_group(key: bytes, group: bytes, tail: bytes = b"") -> CommandError:
     """NOGROUP for a key and a group of which one is missing."""
     return CommandError(b"NOGROUP No such key '%b' or consumer group '%b'%b" % (shown(key), shown(group), tail))

@@ -12,6 +12,7 @@ from diskkv.commands.stream_arguments import (
     parse_any_id,
     parse_id,
     parse_integer,
+    put_unwatched,
     shown,
     write_stream,
 )
@@ -120,8 +121,11 @@ def xgroup_create(client: Client, argv: list[bytes]) -> bytes:
     stream = streams.new(client.engine) if old is None else Stream(old)
     if streams_groups.find(client.engine, stream, argv[3]) is not None:
         raise CommandError(b"BUSYGROUP Consumer Group name already exists")
-    streams_groups.create(client.engine, stream, argv[3], last, read)
-    client.db.put(key, stream.header(), old)
+    streams_groups.create(client.engine, stream, argv[3], last, min(read, stream.added))
+    if old is None:
+        client.db.put(key, stream.header(), None)
+    else:
+        put_unwatched(client, key, stream, old)
     notify(client, b"xgroup-create", key)
     return OK
 
@@ -143,9 +147,9 @@ def xgroup_setid(client: Client, argv: list[bytes]) -> bytes:
     if len(argv) not in (5, 7):
         raise wrong_subcommand(argv)
     group.last = group.stream.last if argv[4] == b"$" else parse_any_id(argv[4])
-    group.read = read
+    group.read = min(read, group.stream.added)
     group.save()
-    client.db.touch(argv[2])
+    client.engine.changes += 1
     notify(client, b"xgroup-setid", argv[2])
     return OK
 
@@ -168,7 +172,8 @@ def xgroup_destroy(client: Client, argv: list[bytes]) -> bytes:
     if group is None:
         return ZERO
     streams_groups.destroy(client.engine, stream, group)
-    client.db.put(argv[2], stream.header(), old)
+    put_unwatched(client, argv[2], stream, old)
+    client.instance.blocking.changed(client.db, argv[2])
     notify(client, b"xgroup-destroy", argv[2])
     return ONE
 

@@ -48,8 +48,13 @@ def _named(client: Client, *pairs: tuple[bytes, bytes]) -> bytes:
     return map_of([(bulk(name), value) for name, value in pairs], client.resp)
 
 
-def _or_null(client: Client, number: int) -> bytes:
-    return client.null if number == NOT_KNOWN else integer(number)
+def _read(client: Client, group: Group) -> bytes:
+    return client.null if group.read == NOT_KNOWN else integer(group.read)
+
+
+def _lag(client: Client, stream: Stream, group: Group) -> bytes:
+    lag = streams_groups.lag(stream, group)
+    return client.null if lag is None else integer(lag)
 
 
 def _summary(stream: Stream) -> list[tuple[bytes, bytes]]:
@@ -122,8 +127,8 @@ def _full_group(client: Client, stream: Stream, group: Group, count: int) -> byt
         client,
         (b"name", bulk(group.name)),
         (b"last-delivered-id", id_reply(group.last)),
-        (b"entries-read", _or_null(client, group.read)),
-        (b"lag", _or_null(client, streams_groups.lag(stream, group))),
+        (b"entries-read", _read(client, group)),
+        (b"lag", _lag(client, stream, group)),
         (b"pel-count", integer(group.pending)),
         (b"pending", array(pending)),
         (b"consumers", array(consumers)),
@@ -166,8 +171,8 @@ def xinfo_groups(client: Client, argv: list[bytes]) -> bytes:
             (b"consumers", integer(group.consumers)),
             (b"pending", integer(group.pending)),
             (b"last-delivered-id", id_reply(group.last)),
-            (b"entries-read", _or_null(client, group.read)),
-            (b"lag", _or_null(client, streams_groups.lag(stream, group))),
+            (b"entries-read", _read(client, group)),
+            (b"lag", _lag(client, stream, group)),
         )
         for group in streams_groups.all_groups(client.engine, stream)
     ]

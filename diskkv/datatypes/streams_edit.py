@@ -259,21 +259,42 @@ def _drop_references_below(engine: Engine, stream: Stream, cut: bytes) -> None:
 
 
 def _trim_acknowledged(engine: Engine, stream: Stream, how: Trim) -> int:
-    """Delete what every group has read and acknowledged, in order, until enough is deleted."""
+    """Delete what every group has read and acknowledged.
+
+    As in Redis, that goes on node by node as long as the whole node could go, and ends with the first that could not.
+    """
     groups = streams_groups.all_groups(engine, stream)
     end = min((group.last for group in groups), default=stream.last)
-    left = stream.length
-    doomed: list[bytes] = []
-    for row, _ in streams.scan(engine, stream, stream.first, end):
+    before = stream.length
+    for node in streams_nodes.all_nodes(engine, stream):
+        if node.first > end or (how.maxlen is not None and stream.length <= how.maxlen):
+            break
+        is_covered = _is_covered(node, stream.length, how)
+        gone = _trim_acknowledged_of(engine, stream, groups, how, node, end)
+        if gone and gone == node.live and is_covered:
+            streams_nodes.drop(engine, stream, node)
+        elif gone:
+            streams_nodes.shrink(engine, stream, node, gone)
+        if not is_covered:
+            break
+    if not stream.length:
+        stream.first = ZERO_ID
+    _settle_first(engine, stream)
+    return before - stream.length
+
+
+def _trim_acknowledged_of(
+    engine: Engine, stream: Stream, groups: list[Group], how: Trim, node: streams_nodes.Node, end: bytes
+) -> int:
+    """Delete such entries of one node; answers how many. The node's counters are left to the caller."""
+    gone = 0
+    for row, _ in streams.scan(engine, stream, node.first, min(node.last, end)):
         entry_id = row[ENTRY_AT:]
-        if (left <= how.maxlen) if how.maxlen is not None else (entry_id >= how.minid):
+        if (stream.length <= how.maxlen) if how.maxlen is not None else (entry_id >= how.minid):
             break
         if not _is_referenced(groups, entry_id):
-            doomed.append(entry_id)
-            left -= 1
-    max_deleted = stream.max_deleted
-    for entry_id in doomed:
-        _delete_one(engine, stream, entry_id)
-    stream.max_deleted = max_deleted
-    _settle_first(engine, stream)
-    return len(doomed)
+            engine.rows.delete(row)
+            stream.length -= 1
+            gone += 1
+            stream.first_is_loose |= entry_id == stream.first
+    return gone

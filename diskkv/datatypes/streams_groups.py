@@ -45,9 +45,9 @@ NOT_KNOWN = -1
 """`Group.read` when it cannot be told how many entries the group has read."""
 NEVER_ACTIVE = -1
 
-_GROUP = Struct(">I16sqQII16s16s")
-_CONSUMER = Struct(">IqqQ")
-_PENDING = Struct(">qQ")
+GROUP_RECORD = Struct(">I16sqQII16s16s")
+CONSUMER_RECORD = Struct(">IqqQ")
+PENDING_RECORD = Struct(">qQ")
 _CONSUMER_AT = ELEMENT_PREFIX_SIZE + 4
 
 
@@ -102,7 +102,7 @@ class Group:
                 self.next_consumer,
                 self.lowest,
                 self.highest,
-            ) = _GROUP.unpack(raw)
+            ) = GROUP_RECORD.unpack(raw)
         except StructError as exc:
             message = f"group {name.hex()} of stream {stream.oid} does not decode: {raw[:80].hex()}"
             raise CorruptionError(message) from exc
@@ -116,11 +116,11 @@ class Group:
         for consumer in self._touched.values():
             put(
                 self._consumer_prefix + consumer.name,
-                _CONSUMER.pack(consumer.number, consumer.seen_ms, consumer.active_ms, consumer.pending),
+                CONSUMER_RECORD.pack(consumer.number, consumer.seen_ms, consumer.active_ms, consumer.pending),
             )
         put(
             element_prefix(self.stream.oid, KIND_STREAM_GROUP) + self.name,
-            _GROUP.pack(
+            GROUP_RECORD.pack(
                 self.number,
                 self.last,
                 self.read,
@@ -181,7 +181,7 @@ class Group:
 
     def _decode_consumer(self, name: bytes, raw: bytes) -> Consumer:
         try:
-            return Consumer(name, *_CONSUMER.unpack(raw))
+            return Consumer(name, *CONSUMER_RECORD.unpack(raw))
         except StructError as exc:
             message = f"consumer {name.hex()} of stream {self.stream.oid} does not decode: {raw[:64].hex()}"
             raise CorruptionError(message) from exc
@@ -238,14 +238,14 @@ class Group:
             consumer.pending += 1
             pending.consumer = consumer.name
         rows.put(
-            self.pending_prefix + entry_id, _PENDING.pack(pending.delivered_ms, pending.deliveries) + pending.consumer
+            self.pending_prefix + entry_id, PENDING_RECORD.pack(pending.delivered_ms, pending.deliveries) + pending.consumer
         )
 
     def deliver_new(self, ids: list[bytes], consumer: Consumer, now_ms: int) -> None:
         """Make entries, given in order, pending with `consumer`, delivered once, whether they were pending or not."""
         put = self.engine.rows.put
         mine = self._pending_prefix_of(consumer)
-        value = _PENDING.pack(now_ms, 1) + consumer.name
+        value = PENDING_RECORD.pack(now_ms, 1) + consumer.name
         added = len(ids)
         owned = added
         for entry_id in ids:
@@ -288,11 +288,11 @@ class Group:
 
     def _decode_pending(self, entry_id: bytes, raw: bytes) -> Pending:
         try:
-            delivered_ms, deliveries = _PENDING.unpack_from(raw)
+            delivered_ms, deliveries = PENDING_RECORD.unpack_from(raw)
         except StructError as exc:
             message = f"pending entry {entry_id.hex()} of stream {self.stream.oid} does not decode: {raw[:64].hex()}"
             raise CorruptionError(message) from exc
-        return Pending(entry_id, raw[_PENDING.size :], delivered_ms, deliveries)
+        return Pending(entry_id, raw[PENDING_RECORD.size :], delivered_ms, deliveries)
 
 
 # ---- the groups of a stream
@@ -319,7 +319,7 @@ def all_groups(engine: Engine, stream: Stream) -> list[Group]:
 
 def create(engine: Engine, stream: Stream, name: bytes, last: bytes, read: int) -> Group:
     """A new group that has read up to `last`; there is none of this name. The stream's header changes too."""
-    raw = _GROUP.pack(stream.next_group, last, read, 0, 0, 0, MAX_ID, ZERO_ID)
+    raw = GROUP_RECORD.pack(stream.next_group, last, read, 0, 0, 0, MAX_ID, ZERO_ID)
     stream.next_group += 1
     stream.groups += 1
     group = Group(engine, stream, name, raw)
@@ -364,8 +364,11 @@ def estimate_read(stream: Stream, entry_id: bytes) -> int:
     return NOT_KNOWN
 
 
-def lag(stream: Stream, group: Group) -> int:
-    """How many entries the group has still to read, NOT_KNOWN when that cannot be told without counting."""
+def lag(stream: Stream, group: Group) -> int | None:
+    """How many entries the group has still to read, None when that cannot be told without counting.
+
+    Negative after the group's counter was set too high by hand, as in Redis.
+    """
     if not stream.added or not stream.length:
         return 0
     if group.last < stream.first and stream.max_deleted < stream.first:
@@ -373,7 +376,7 @@ def lag(stream: Stream, group: Group) -> int:
     if group.read != NOT_KNOWN and not has_deleted_after(stream, group.last):
         return stream.added - group.read
     read = estimate_read(stream, group.last)
-    return NOT_KNOWN if read == NOT_KNOWN else stream.added - read
+    return None if read == NOT_KNOWN else stream.added - read
 
 
-assert _GROUP.size == 4 + ID_BYTES + 8 + 8 + 4 + 4 + 2 * ID_BYTES
+assert GROUP_RECORD.size == 4 + ID_BYTES + 8 + 8 + 4 + 4 + 2 * ID_BYTES

@@ -99,6 +99,7 @@ DISKKV_HAS = frozenset(
         "set",
         "sort",
         "sorted-set",
+        "stream",
         "string",
         "string-conditional",
         "transactions",
