@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.harness.compare import same_reply, shorten
-from tests.harness.wire import Reply, Simple, Wire
+from tests.harness.wire import Double, Reply, Simple, Wire
 
 Command = tuple[bytes, ...]
 
@@ -149,6 +149,15 @@ def assert_same_content(
     assert mine == theirs, f"INFO keyspace: subject {mine}, reference {theirs}"
 
 
+def _without_negative_zeros(reply: Reply) -> Reply:
+    """Members with scores, with 0 for -0: a set that RESTORE packs because it is small loses the sign of zeros."""
+    if isinstance(reply, list):
+        return [_without_negative_zeros(item) for item in reply]
+    if reply == b"-0":
+        return b"0"
+    return Double(b"0") if reply == Double(b"-0") else reply
+
+
 def assert_payloads_cross(subject: Wire, reference: Wire, keys: Iterable[bytes]) -> None:
     """Each server restores what the other dumps, and then holds what the other holds."""
     scratch = b"restored \x00 copy"
@@ -164,5 +173,7 @@ def assert_payloads_cross(subject: Wire, reference: Wire, keys: Iterable[bytes])
             for (command, left), (_, right) in zip(original, restored, strict=False):
                 if command[:2] == (b"OBJECT", b"ENCODING") or command[0] == b"PEXPIRETIME":
                     continue
+                if command[0] == b"ZRANGE":
+                    left, right = _without_negative_zeros(left), _without_negative_zeros(right)
                 assert same_reply(command, left, right), f"{command!r}: dumped {left!r}, restored {right!r}"
             target.call("DEL", scratch)
