@@ -233,9 +233,11 @@ class Reactor:
         """
         scripts = self.instance.scripts
         if self.signalled:
-            self.stopping = True
+            # The task that hears of the signal sets `stopping` when this turn is over.
             scripts.abandon()
             return
+        if self._round:
+            self._leave_round()
         if not self.engine.journal:
             for waiting in self._active:
                 if waiting.out and not waiting.gone and not self._flush_at_once(waiting):
@@ -247,8 +249,34 @@ class Reactor:
             elif connection is not scripts.caller and not self._serve_at_once(connection, event):
                 self.drop(connection)
 
+    def _leave_round(self) -> None:
+        """Have all connections of the round but the script's caller go on by the general way.
+
+        Those that have not had their turn get it now.
+        """
+        caller = self.instance.scripts.caller
+        others = [entry for entry in self._round if entry[0] is not caller]
+        # The round is under way: it goes on behind the caller's place, where nothing must be left.
+        self._round[:] = [entry for entry in self._round if entry[0] is caller]
+        for connection, requests, _, _ in others:
+            connection.is_idle = False
+            if connection.next_request:
+                connection.commands_run += connection.next_request
+                connection.last_request = requests[connection.next_request - 1][0]
+                self._active.append(connection)
+                continue
+            if connection.out and self.engine.journal:
+                # Messages that others caused in this turn come first, and wait for the commit.
+                self._active.append(connection)
+            else:
+                connection.in_turn = False
+            connection.proceed()
+            if not connection.in_turn and not self._flush_at_once(connection):
+                self.drop(connection)
+
     def _serve_at_once(self, connection: Connection, event: int) -> bool:
         """Take requests of a connection outside of the turn's order; False when it is to be closed."""
+        connection.is_idle = False
         if event & _WRITE and not connection.drain():
             return False
         waits = bool(self.engine.journal) and (connection.in_turn or bool(connection.out))
@@ -257,6 +285,8 @@ class Reactor:
         return waits or self._flush_at_once(connection)
 
     def _flush_at_once(self, connection: Connection) -> bool:
+        if connection.stream is not None:
+            return True
         if not connection.flush():
             return False
         if connection.unsent or connection.wants_write:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +135,45 @@ def test_replies_of_the_same_turn_stay_in_order(server: ServerProcess) -> None:
         assert isinstance(caller.read_reply(), ErrorReply)
         assert caller.read_reply() == b"1"
         assert other.read_reply() == Simple(b"OK")
+
+
+@contextlib.contextmanager
+def stopped(server: ServerProcess) -> Iterator[None]:
+    """Everything that is sent inside arrives in one turn of the server."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        while Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            pass
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("first", [("PING",), ("SET", "k", "v"), ("PUBLISH", "channel", "message")], ids=lambda v: v[0])
+def test_clients_of_the_same_turn_are_heard(server: ServerProcess, first: tuple[str, ...]) -> None:
+    """Also those whose requests came together with the script, before and behind it."""
+    with contextlib.ExitStack() as stack:
+        before, caller, behind, subscriber, killer = (stack.enter_context(server.connect()) for _ in range(5))
+        subscriber.call("SUBSCRIBE", "channel")
+        for wire in (caller, behind, killer, before, before):
+            # The short way of the server's loop is for connections that have been used and are quiet. The one used
+            # last is the first to be reported by epoll.
+            assert wire.call("PING") == Simple(b"PONG")
+        with stopped(server):
+            before.send(*first)
+            caller.send("EVAL", FOREVER, "0")
+            behind.send("GET", "k")
+            behind.send("GET", "k")
+            killer.send("SCRIPT", "KILL")
+        assert killer.read_reply() == Simple(b"OK")
+        assert isinstance(caller.read_reply(), ErrorReply)
+        assert behind.read_reply() in (BUSY, b"v", NullBulk())
+        assert behind.read_reply() in (BUSY, b"v", NullBulk())
+        assert not isinstance(before.read_reply(), ErrorReply)
+        if first[0] == "PUBLISH":
+            assert subscriber.read_any() == [b"message", b"channel", b"message"]
+        for wire in (before, caller, behind, killer):
+            assert wire.pipeline([["ECHO", "1"], ["ECHO", "2"]]) == [b"1", b"2"]
 
 
 def test_a_client_that_leaves_does_not_disturb(server: ServerProcess) -> None:
