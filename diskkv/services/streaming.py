@@ -16,7 +16,7 @@ and from a store whose scans are no snapshots; all of these get the reply whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from diskkv.errors import CommandError, CorruptionError
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 PIECE_COST = 64 * 1024
 """A piece ends when its bytes and ITEM_COST for each item reach this: half a millisecond's work, at most."""
 ITEM_COST = 100
-_INLINE_PIECES = 4
-"""A reply of fewer pieces (about 2,500 small items, or 256 KiB) is sent at once."""
+_INLINE_COST = 256 * 1024
+"""A reply that costs less (2,000 small items, or a few large ones) is sent at once."""
 _KEPT_COST = 1 << 20
 """While the items of a reply are counted, so much of them is kept, to be sent without looking for it again."""
 _TOO_LARGE = b"ERR the reply would exceed proto-max-bulk-len; use SCAN"
@@ -37,10 +37,9 @@ _TOO_LARGE = b"ERR the reply would exceed proto-max-bulk-len; use SCAN"
 class StreamedReply:
     """A reply whose pieces are made one at a time. It is to be read to its end, or closed."""
 
-    __slots__ = ("_begun", "_pieces")
+    __slots__ = ("_pieces",)
 
-    def __init__(self, begun: bytes, pieces: Iterator[bytes]) -> None:
-        self._begun = begun
+    def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
 
     def next_piece(self) -> bytes | None:
@@ -48,10 +47,6 @@ class StreamedReply:
 
         Raises StorageError when the rest cannot be read any more: the reply stays incomplete then.
         """
-        begun = self._begun
-        if begun:
-            self._begun = b""
-            return begun
         return next(self._pieces, None)
 
     def append(self, data: bytes) -> None:
@@ -60,7 +55,6 @@ class StreamedReply:
 
     def close(self) -> None:
         """Let go of the scan, which keeps files of the store alive."""
-        self._begun = b""
         self._pieces = iter(())
 
 
@@ -69,13 +63,13 @@ Reply = bytes | StreamedReply
 
 def reply_of(client: Client, head: bytes, items: Iterator[bytes], count: int | None = None) -> Reply:
     """The reply that consists of `head` and the encoded items. Raises CorruptionError unless there are `count`."""
-    found = _pieces(items, count)
-    begun = list(islice(found, _INLINE_PIECES))
-    if len(begun) < _INLINE_PIECES:
-        return b"".join((head, *begun))
-    if not client.can_stream:
-        return b"".join((head, *begun, *found))
-    return StreamedReply(b"".join((head, *begun)), found)
+    begun, is_all = _begin(items)
+    if is_all:
+        _check_count(len(begun), count)
+        return head + b"".join(begun)
+    # The head is one item more.
+    pieces = _pieces(chain((head,), begun, items), None if count is None else count + 1)
+    return StreamedReply(pieces) if client.can_stream else b"".join(pieces)
 
 
 def measured_reply(
@@ -107,13 +101,13 @@ def counted_reply(client: Client, head: Callable[[int], bytes], items: Callable[
     second = items()
     # It has to see what the first one sees, so it is opened now.
     opened = next(second, b"")
-    return StreamedReply(b"", _count_and_send(head, chain(begun, first), chain((opened,), second)))
+    return StreamedReply(_count_and_send(head, chain(begun, first), chain((opened,), second)))
 
 
 def _begin(items: Iterator[bytes]) -> tuple[list[bytes], bool]:
     """The first items, as many as a reply may have that is sent at once, and whether these are all."""
     begun: list[bytes] = []
-    room = _INLINE_PIECES * PIECE_COST
+    room = _INLINE_COST
     for item in items:
         begun.append(item)
         room -= len(item) + ITEM_COST
@@ -137,11 +131,15 @@ def _pieces(items: Iterator[bytes], count: int | None = None) -> Iterator[bytes]
             parts.clear()
             cost = 0
     seen += len(parts)
-    if count is not None and seen != count:
-        message = f"a collection has {seen} of {count} elements"
-        raise CorruptionError(message)
+    _check_count(seen, count)
     if parts:
         yield b"".join(parts)
+
+
+def _check_count(seen: int, count: int | None) -> None:
+    if count is not None and seen != count:
+        message = f"a collection has {abs(seen - count)} elements too {'many' if seen > count else 'few'}"
+        raise CorruptionError(message)
 
 
 def _gathered(client: Client, head: Callable[[int], bytes], items: Iterator[bytes]) -> bytes:
