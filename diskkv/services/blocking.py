@@ -136,9 +136,9 @@ class Blocking:
 
     # ---- keys that change
 
-    def waits(self, database: Database) -> bool:
-        """Whether anybody waits for a key of this database."""
-        return bool(self._waiting.get(database.index))
+    def observer(self, database: Database) -> Callable[[Database, bytes], None] | None:
+        """Who wants to hear of changes in this database: `changed`, or nobody."""
+        return self.changed if self._waiting.get(database.index) else None
 
     def changed(self, database: Database, key: bytes) -> None:
         """A key changed; remember it when somebody waits for it."""

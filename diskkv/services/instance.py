@@ -94,20 +94,13 @@ class Instance:
         self.blocking = Blocking(self.refresh_observer)
         self.watches = Watches(self)
         self.pubsub = PubSub(self)
-        self.gauges["pubsub_channels"] = lambda: len(self.pubsub.channels)
-        self.gauges["pubsub_patterns"] = lambda: len(self.pubsub.patterns)
-        self.gauges["pubsubshard_channels"] = lambda: len(self.pubsub.shard_channels)
         self.tracking = Trackers(self)
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
         self.after_turn: list[Callable[[], None]] = []
         self.shutdown: Callable[[], None] = lambda: None
         """Ends the process; set by the server."""
-        self.observers: list[Callable[[Database], Callable[[Database, bytes], None] | None]] = [
-            lambda database: self.blocking.changed if self.blocking.waits(database) else None,
-            self.watches.observer,
-            self.tracking.observer,
-        ]
+        self.observers = [self.blocking.observer, self.watches.observer, self.tracking.observer]
         """Each answers the function that wants to hear of changes in a database now, or None."""
         self.engine.on_open = self.refresh_observer
         self.scripts = Scripts(self)

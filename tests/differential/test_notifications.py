@@ -12,30 +12,21 @@ from tests.differential import strategies
 from tests.differential.examples import split_words
 from tests.harness import servers
 from tests.harness.compare import show
-from tests.harness.grammar import Argv
+from tests.harness.grammar import Argv, ArgvStrategy
 from tests.harness.statemachine import DifferentialMachine, machine_settings
 from tests.harness.wire import Reply, Simple, Wire
 
 assert strategies
 
-# Their choice of members is random, or what they do is no command on keys.
+# Commands with hundreds of members are drawn on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
+# It chooses at random.
 _NOT_COMPARED = frozenset({b"SPOP"})
 
 
 class Notifications(DifferentialMachine):
-    groups = (
-        "base",
-        "generic",
-        "string",
-        "hash",
-        "list",
-        "set",
-        "sorted-set",
-        "stream",
-        "bitmap",
-        "geo",
-        "hyperloglog",
-    )
+    groups = ("base", "generic", "string", "hash", "list", "set", "sorted-set", "bitmap", "geo", "hyperloglog")
     subject_options: ClassVar[Sequence[str]] = ("--notify-keyspace-events", "KEAnm")
     reference_options: ClassVar[Sequence[str]] = ("--notify-keyspace-events", "KEAnm")
     most_restarts = 0
@@ -51,9 +42,11 @@ class Notifications(DifferentialMachine):
         for wire in self.listeners:
             assert wire.call("PSUBSCRIBE", "__key*__:*") == [b"psubscribe", b"__key*__:*", 1]
 
+    @classmethod
+    def any_command(cls) -> ArgvStrategy:
+        return super().any_command().filter(lambda argv: argv[0].upper() not in _NOT_COMPARED)
+
     def run(self, connection: int, argv: Argv) -> None:
-        if argv[0].upper() in _NOT_COMPARED:
-            return
         self._compare_events("the commands before")
         super().run(connection, argv)
         self._compare_events(show(argv))
@@ -61,16 +54,23 @@ class Notifications(DifferentialMachine):
     def _compare_events(self, cause: str) -> None:
         if self.listeners:
             mine, theirs = self._events()
-            assert mine == theirs, f"{cause} caused\n{show_events(mine)}\nthe reference has\n{show_events(theirs)}"
+            while mine and theirs and mine[0] == theirs[0]:
+                del mine[0], theirs[0]
+            assert not mine and not theirs, (
+                f"of {cause} the events behind the common ones\n{show_events(mine)}\n"
+                f"the reference\n{show_events(theirs)}"
+            )
 
     def _events(self) -> list[list[Reply]]:
-        """What came since the last time, on both servers."""
+        """What came since the last time, on both servers, without expiry: each server has its own time for that."""
         found = []
         for wire in self.listeners:
             wire.send("PING")
             events = []
             while (reply := wire.read_any()) != [b"pong", b""]:
-                events.append(reply[2:])
+                channel, message = reply[2:]
+                if b"expired" not in (message, channel.partition(b"__:")[2]):
+                    events.append([channel, message])
             found.append(events)
         return found
 
@@ -100,7 +100,6 @@ def test_the_listener_hears_of_events() -> None:
             assert listener.read_any()[2:] == [b"__keyevent@0__:set", b"k"]
 
 
-# XREAD is not here: the reference looks a missing stream up twice, and says so twice.
 LOOKUPS = r"""
 PFCOUNT a
 PFCOUNT a b
