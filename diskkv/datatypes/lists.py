@@ -1,10 +1,9 @@
-"""Lists: packed in the header while small, one row an item once large.
+"""Lists: packed in the header while small, blocks of items in rows once large (list_rows.py).
 
 A list within list-max-listpack-size is packed: `Header.value` is the list of its items, and `Header.ext` (in memory
-only) the bytes that a listpack of them would take, None when not counted yet. A longer one has rows:
+only) the bytes that a listpack of them would take, None when not counted yet. A longer one has rows, and
 
-    kind KIND_LIST_ITEM    sub = index:i64                 value: the item
-    Header.ext             [head, packed_bytes, pending]
+    Header.ext = [head, packed_bytes, pending]
 
 The items have the indexes head .. head + count - 1; a new list starts at 0 and grows to both sides. PUSH and POP are
 point writes and reads, never scans over deleted rows. `packed_bytes` is what a listpack of the items would take, -1
@@ -23,6 +22,7 @@ from typing import Any
 
 from diskkv.codec.header import LIST, Header, Value
 from diskkv.codec.keys import (
+    ELEMENT_TAG,
     GARBAGE_LIST_HEAD,
     GARBAGE_LIST_TAIL,
     KIND_LIST_ITEM,
@@ -31,17 +31,29 @@ from diskkv.codec.keys import (
     encode_index_range,
     garbage_row,
 )
+from diskkv.codec.list_block import (
+    BLOCK_ITEMS,
+    BLOCK_MASK,
+    INLINE_MAX_BYTES,
+    LONG_ENTRY,
+    SIZES,
+    decode_block,
+    split_first,
+    split_last,
+)
 from diskkv.codec.listpack_size import EMPTY_BYTES, entry_bytes, listpack_bytes
 from diskkv.codec.numbers import encode_i64
+from diskkv.datatypes import list_rows
+from diskkv.datatypes.list_rows import I64_OFFSET, LONG, ROW
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
-from diskkv.errors import CorruptionError, WrongTypeError
+from diskkv.errors import WrongTypeError
 
 PENDING_HEAD = 1
 PENDING_TAIL = 2
 
-INLINE_ROWS = 1024
-"""More rows than this are not deleted by the command that drops them, but by the reclaimer."""
+INLINE_ITEMS = 1024
+"""More items than this are not deleted by the command that drops them, but by the reclaimer."""
 COUNTED_ITEMS = 20_000
 """The bytes of longer lists are not kept: they are far from becoming packed."""
 
@@ -104,12 +116,7 @@ def make(engine: Engine, items: list[bytes], expire_ms: int = 0) -> Header:
 def with_rows(engine: Engine, items: Iterable[bytes], size_bytes: int, expire_ms: int) -> Header:
     """A new list that has rows, whatever its length; `size_bytes` of a listpack of the items, -1 for not known."""
     oid = engine.new_oid()
-    prefix = element_prefix(oid, KIND_LIST_ITEM)
-    put = engine.rows.put
-    count = 0
-    for item in items:
-        put(prefix + encode_i64(count), item)
-        count += 1
+    count = list_rows.fill(engine, oid, items)
     return Header(LIST, None, expire_ms, oid, count, (0, size_bytes if count <= COUNTED_ITEMS else -1, 0))
 
 
@@ -153,6 +160,8 @@ def push(database: Database, key: bytes, old: Value | None, items: list[bytes], 
             raise WrongTypeError
         values = old.value  # type: ignore[union-attr]
         if values is None:
+            if len(items) == 1:
+                return _push_one_row(database, key, old, items, at_head)  # type: ignore[arg-type]
             return _push_rows(database, key, old, items, at_head)  # type: ignore[arg-type]
         size = packed_bytes(old)  # type: ignore[arg-type]
         expire_ms = old.expire_ms  # type: ignore[union-attr]
@@ -179,59 +188,136 @@ def _explode_and_push(database: Database, key: bytes, old: Header | None, items:
     database.put(key, with_rows(engine, combined, size, 0 if old is None else old.expire_ms), old)
 
 
-def _push_rows(database: Database, key: bytes, old: Header, items: list[bytes], at_head: bool) -> int:
-    engine = database.engine
-    head, size, pending = old.ext
+def _push_one_row(database: Database, key: bytes, old: Header, items: list[bytes], at_head: bool) -> int:
+    """The usual push to a long list: a short item that goes into a block that is there."""
+    head, size_bytes, pending = old.ext
     oid = old.oid
-    count: int = old.count + len(items)
-    prefix = element_prefix(oid, KIND_LIST_ITEM)
-    put = engine.rows.put
+    count = old.count
+    index = head if at_head else head + count
+    item = items[0]
+    size = len(item)
+    if size > INLINE_MAX_BYTES or not index % BLOCK_ITEMS:
+        return _push_rows(database, key, old, items, at_head)
+    rows = database.engine.rows
+    row = ROW(ELEMENT_TAG, oid, KIND_LIST_ITEM, (index & BLOCK_MASK) + I64_OFFSET)
+    block = rows.get(row)
+    if not block:
+        raise list_rows.damaged(row)
+    mark = SIZES[size]
+    count += 1
     if at_head:
-        for item in items:
-            head -= 1
-            put(prefix + encode_i64(head), item)
-        if pending & PENDING_HEAD:
-            pending = _take_back_head(engine, oid, head, pending)
+        rows.put(row, mark + item + mark + block)
+        head -= 1
     else:
-        index = head + old.count
-        for item in items:
-            put(prefix + encode_i64(index), item)
-            index += 1
-        if pending & PENDING_TAIL:
-            pending = _take_back_tail(engine, oid, index, pending)
-    if size >= 0:
-        size = size + sum(map(entry_bytes, items)) if count <= COUNTED_ITEMS else -1
-    database.put(key, Header(LIST, None, old.expire_ms, oid, count, (head, size, pending)), old)
+        rows.put(row, block + mark + item + mark)
+    if size_bytes >= 0:
+        size_bytes = size_bytes + entry_bytes(item) if count <= COUNTED_ITEMS else -1
+    database.put(key, Header(LIST, None, old.expire_ms, oid, count, (head, size_bytes, pending)), old)
     return count
 
 
+def _push_rows(database: Database, key: bytes, old: Header, items: list[bytes], at_head: bool) -> int:
+    head, size, pending = old.ext
+    count: int = old.count + len(items)
+    if at_head:
+        pending = _push_head(database.engine, old.oid, head, items, pending)
+        head -= len(items)
+    else:
+        pending = _push_tail(database.engine, old.oid, head + old.count, items, pending)
+    if size >= 0:
+        size = size + sum(map(entry_bytes, items)) if count <= COUNTED_ITEMS else -1
+    database.put(key, Header(LIST, None, old.expire_ms, old.oid, count, (head, size, pending)), old)
+    return count
+
+
+def _push_head(engine: Engine, oid: int, head: int, items: list[bytes], pending: int) -> int:
+    """Write items below `head`; answers the new `pending`."""
+    rows = engine.rows
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    block = b""
+    if head % BLOCK_ITEMS:
+        row = prefix + encode_i64(head & BLOCK_MASK)
+        block = rows.get(row) or b""
+        if not block:
+            raise list_rows.damaged(row)
+    for item in items:
+        if not head % BLOCK_ITEMS:
+            if block:
+                rows.put(prefix + encode_i64(head), block)
+                block = b""
+            if pending & PENDING_HEAD:
+                pending = _take_back_head(engine, oid, (head - 1) & BLOCK_MASK, pending)
+        head -= 1
+        size = len(item)
+        if size <= INLINE_MAX_BYTES:
+            block = SIZES[size] + item + SIZES[size] + block
+        else:
+            block = LONG_ENTRY + block
+            rows.put(prefix + encode_i64(head) + LONG, item)
+    rows.put(prefix + encode_i64(head & BLOCK_MASK), block)
+    return pending
+
+
+def _push_tail(engine: Engine, oid: int, tail: int, items: list[bytes], pending: int) -> int:
+    """Write items from `tail` on; answers the new `pending`."""
+    rows = engine.rows
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    row = prefix + encode_i64(tail & BLOCK_MASK)
+    block = b""
+    if tail % BLOCK_ITEMS:
+        block = rows.get(row) or b""
+        if not block:
+            raise list_rows.damaged(row)
+    for item in items:
+        if not tail % BLOCK_ITEMS:
+            if block:
+                rows.put(row, block)
+                block = b""
+            row = prefix + encode_i64(tail)
+            if pending & PENDING_TAIL:
+                pending = _take_back_tail(engine, oid, tail + BLOCK_ITEMS, pending)
+        size = len(item)
+        if size <= INLINE_MAX_BYTES:
+            block += SIZES[size] + item + SIZES[size]
+        else:
+            block += LONG_ENTRY
+            rows.put(prefix + encode_i64(tail) + LONG, item)
+        tail += 1
+    rows.put(row, block)
+    return pending
+
+
 def _take_back_head(engine: Engine, oid: int, head: int, pending: int) -> int:
-    """The list begins at `head` again: what lies from there on is no garbage. Answers the new `pending`."""
+    """The list has the block that begins at `head` again, so that is no garbage. Answers the new `pending`."""
     row = garbage_row(GARBAGE_LIST_HEAD, oid)
     # peek, not get: only element rows are kept right in the cache.
     raw = engine.rows.peek(row)
-    if raw is not None:
-        start, stop = decode_index_range(raw)
-        if start < head:
-            if stop > head:
-                engine.rows.put(row, encode_index_range(start, head))
-            return pending
+    if raw is None:
+        return pending & ~PENDING_HEAD
+    start, stop = decode_index_range(raw)
+    if head < start:
         engine.rows.delete(row)
-    return pending & ~PENDING_HEAD
+        return pending & ~PENDING_HEAD
+    if head < stop:
+        list_rows.delete_stale_longs(engine, oid, head)
+        engine.rows.put(row, encode_index_range(start, head))
+    return pending
 
 
 def _take_back_tail(engine: Engine, oid: int, tail: int, pending: int) -> int:
-    """The list ends before `tail` again: what lies below it is no garbage. Answers the new `pending`."""
+    """The list has the block that ends at `tail` again, so that is no garbage. Answers the new `pending`."""
     row = garbage_row(GARBAGE_LIST_TAIL, oid)
     raw = engine.rows.peek(row)
-    if raw is not None:
-        start, stop = decode_index_range(raw)
-        if stop > tail:
-            if start < tail:
-                engine.rows.put(row, encode_index_range(tail, stop))
-            return pending
+    if raw is None:
+        return pending & ~PENDING_TAIL
+    start, stop = decode_index_range(raw)
+    if tail > stop:
         engine.rows.delete(row)
-    return pending & ~PENDING_TAIL
+        return pending & ~PENDING_TAIL
+    if tail > start:
+        list_rows.delete_stale_longs(engine, oid, tail - 1)
+        engine.rows.put(row, encode_index_range(tail, stop))
+    return pending
 
 
 # ---- popping and cutting
@@ -253,24 +339,39 @@ def pop(database: Database, key: bytes, old: Header, at_head: bool) -> bytes:
         else:
             database.delete(key, old)
         return item
+    return _pop_row(database, key, old, at_head)
+
+
+def _pop_row(database: Database, key: bytes, old: Header, at_head: bool) -> bytes:
     engine = database.engine
+    rows = engine.rows
     head, size, pending = old.ext
+    oid = old.oid
     count = old.count - 1
-    row = element_prefix(old.oid, KIND_LIST_ITEM) + encode_i64(head if at_head else head + count)
-    found = engine.rows.peek(row)
-    if found is None:
-        raise _missing(row)
-    engine.rows.delete(row)
+    index = head if at_head else head + count
+    row = ROW(ELEMENT_TAG, oid, KIND_LIST_ITEM, (index & BLOCK_MASK) + I64_OFFSET)
+    block = rows.get(row) or b""
+    try:
+        item, rest = split_first(block) if at_head else split_last(block)
+    except ValueError:
+        raise list_rows.damaged(row) from None
+    if item is None:
+        item = list_rows.read_long(engine, oid, index)
+        rows.delete(list_rows.long_row(oid, index))
     if not count:
         database.delete(key, old)
-        return found
+        return item
+    if rest:
+        rows.put(row, rest)
+    else:
+        rows.delete(row)
     if size >= 0:
-        size -= entry_bytes(found)
-    header = Header(LIST, None, old.expire_ms, old.oid, count, (head + 1 if at_head else head, size, pending))
+        size -= entry_bytes(item)
+    header = Header(LIST, None, old.expire_ms, oid, count, (head + 1 if at_head else head, size, pending))
     if count < COUNTED_ITEMS:
         header = settled(engine, header)
     database.put(key, header, old)
-    return found
+    return item
 
 
 def pop_many(database: Database, key: bytes, old: Header, count: int, at_head: bool) -> list[bytes]:
@@ -299,7 +400,7 @@ def cut(database: Database, key: bytes, old: Header, at_head: int, at_tail: int)
         rest = old.value[at_head : total - at_tail]
         gone = listpack_bytes(old.value[:at_head]) + listpack_bytes(old.value[total - at_tail :]) - 2 * EMPTY_BYTES
         database.put(key, Header(LIST, rest, old.expire_ms, ext=packed_bytes(old) - gone), old)
-    elif left <= INLINE_ROWS < at_head + at_tail:
+    elif left <= INLINE_ITEMS < at_head + at_tail:
         # A short rest of a long list moves to a new object; the old one is reclaimed as a whole.
         items = read_range(engine, old, at_head, at_head + left)
         database.put(key, remade(engine, items, listpack_bytes(items), old.expire_ms), old)
@@ -311,53 +412,55 @@ def _cut_rows(engine: Engine, old: Header, at_head: int, at_tail: int) -> Header
     head, size, pending = old.ext
     tail = head + old.count
     if size >= 0:
-        if at_head + at_tail <= INLINE_ROWS:
+        if at_head + at_tail <= INLINE_ITEMS:
             size -= sum(map(entry_bytes, items_between(engine, old, 0, at_head)))
             size -= sum(map(entry_bytes, items_between(engine, old, old.count - at_tail, old.count)))
         else:
             size = -1
-    if at_head > INLINE_ROWS:
-        _leave_head(engine, old.oid, head, head + at_head)
-        pending |= PENDING_HEAD
-    elif at_head:
-        _delete_rows(engine, old.oid, head, head + at_head)
-    if at_tail > INLINE_ROWS:
-        _leave_tail(engine, old.oid, tail - at_tail, tail)
+    new_head, new_tail = head + at_head, tail - at_tail
+    if at_head and new_head % BLOCK_ITEMS:
+        list_rows.cut_block_head(engine, old.oid, head, new_head)
+    if at_tail and new_tail % BLOCK_ITEMS:
+        list_rows.cut_block_tail(engine, old.oid, new_head, new_tail)
+    pending |= drop_outside(engine, old.oid, (head, tail), (new_head, new_tail))
+    ext = (new_head, size, pending)
+    return Header(LIST, None, old.expire_ms, old.oid, new_tail - new_head, ext)
+
+
+def drop_outside(engine: Engine, oid: int, old: tuple[int, int], new: tuple[int, int]) -> int:
+    """Delete the blocks that lie inside (head, tail) `old` and outside of `new`, or leave them to the reclaimer.
+
+    Answers the bits for `pending`.
+    """
+    pending = 0
+    start, stop = old[0] & BLOCK_MASK, new[0] & BLOCK_MASK
+    if stop - start > INLINE_ITEMS:
+        _leave(engine, garbage_row(GARBAGE_LIST_HEAD, oid), start, stop, True)
+        pending = PENDING_HEAD
+    elif stop > start:
+        list_rows.delete_blocks(engine, oid, start, stop)
+    start, stop = _block_end(new[1]), _block_end(old[1])
+    if stop - start > INLINE_ITEMS:
+        _leave(engine, garbage_row(GARBAGE_LIST_TAIL, oid), start, stop, False)
         pending |= PENDING_TAIL
-    elif at_tail:
-        _delete_rows(engine, old.oid, tail - at_tail, tail)
-    ext = (head + at_head, size, pending)
-    return Header(LIST, None, old.expire_ms, old.oid, old.count - at_head - at_tail, ext)
+    elif stop > start:
+        list_rows.delete_blocks(engine, oid, start, stop)
+    return pending
 
 
-def _delete_rows(engine: Engine, oid: int, start: int, stop: int) -> None:
-    prefix = element_prefix(oid, KIND_LIST_ITEM)
-    delete = engine.rows.delete
-    for index in range(start, stop):
-        delete(prefix + encode_i64(index))
+def _block_end(tail: int) -> int:
+    """The first index behind the block of the last item."""
+    return ((tail - 1) & BLOCK_MASK) + BLOCK_ITEMS
 
 
-def _leave_head(engine: Engine, oid: int, start: int, stop: int) -> None:
-    """Have the reclaimer delete the rows of these indexes, and those it has been told of before."""
-    row = garbage_row(GARBAGE_LIST_HEAD, oid)
+def _leave(engine: Engine, row: bytes, start: int, stop: int, is_head: bool) -> None:
+    """Have the reclaimer delete the rows of these indexes, and those that it was told of before at this end."""
     raw = engine.rows.peek(row)
     if raw is not None:
-        start = min(start, decode_index_range(raw)[0])
+        left_start, left_stop = decode_index_range(raw)
+        start, stop = (min(start, left_start), stop) if is_head else (start, max(stop, left_stop))
     engine.rows.put(row, encode_index_range(start, stop))
     engine.has_garbage = True
-
-
-def _leave_tail(engine: Engine, oid: int, start: int, stop: int) -> None:
-    row = garbage_row(GARBAGE_LIST_TAIL, oid)
-    raw = engine.rows.peek(row)
-    if raw is not None:
-        stop = max(stop, decode_index_range(raw)[1])
-    engine.rows.put(row, encode_index_range(start, stop))
-    engine.has_garbage = True
-
-
-def _missing(row: bytes) -> CorruptionError:
-    return CorruptionError(f"item {row.hex()} of a list is missing")
 
 
 # ---- reading
@@ -373,11 +476,8 @@ def get_at(engine: Engine, header: Header, index: int) -> bytes | None:
     if header.value is not None:
         item: bytes = header.value[index]
         return item
-    row = element_prefix(header.oid, KIND_LIST_ITEM) + encode_i64(header.ext[0] + index)
-    found = engine.rows.get(row)
-    if found is None:
-        raise _missing(row)
-    return found
+    head = header.ext[0]
+    return list_rows.read_item(engine, header.oid, head, head + index)
 
 
 def clamp_range(start: int, stop: int, count: int) -> tuple[int, int]:
@@ -392,62 +492,60 @@ def clamp_range(start: int, stop: int, count: int) -> tuple[int, int]:
 
 def read_range(engine: Engine, header: Header, start: int, stop: int) -> list[bytes]:
     """The items with start <= index < stop, both within 0 .. length."""
+    held = read_held(engine, header, start, stop)
+    return held if held is not None else list(items_between(engine, header, start, stop))
+
+
+def read_held(engine: Engine, header: Header, start: int, stop: int) -> list[bytes] | None:
+    """As `read_range` when the items are in memory already (packed, staged or cached), else None."""
     if header.value is not None:
         items: list[bytes] = header.value[start:stop]
         return items
     if start >= stop:
         return []
-    cached = _read_cached(engine, header, start, stop)
-    return cached if cached is not None else list(items_between(engine, header, start, stop))
+    return _read_cached(engine, header, start, stop)
 
 
-_CACHED_RANGE_ITEMS = 1000
+_HELD_RANGE_ITEMS = 1024
 
 
 def _read_cached(engine: Engine, header: Header, start: int, stop: int) -> list[bytes] | None:
-    """The items when all of them are staged or cached: then lookups are cheaper than an iterator. None otherwise."""
-    if stop - start > _CACHED_RANGE_ITEMS:
+    """The items of a short range when all their rows are staged or cached: then that is cheaper than an iterator."""
+    if stop - start > _HELD_RANGE_ITEMS:
         return None
     rows = engine.rows
     staged = rows.staged
     cached = rows.cached
     prefix = element_prefix(header.oid, KIND_LIST_ITEM)
     head = header.ext[0]
-    last = prefix + encode_i64(head + stop - 1)
-    if last not in cached and last not in staged:
-        return None
-    names = [prefix + encode_i64(index) for index in range(head + start, head + stop)]
-    items: list[bytes] = []
-    append = items.append
+    start += head
+    stop += head
+    items: list[bytes | None] = []
+    names = [prefix + encode_i64(index) for index in range(start & BLOCK_MASK, stop, BLOCK_ITEMS)]
     for name in names:
-        item = staged.get(name)
-        if item is None:
-            item = cached.get(name)
-            if item is None:
-                return None
-        append(item)
+        block = staged.get(name) or cached.get(name)
+        if block is None or LONG_ENTRY in block:
+            return None
+        try:
+            items += decode_block(block)
+        except ValueError:
+            raise list_rows.damaged(name) from None
     rows.hits.update(names)
-    return items
+    first = start - max(start & BLOCK_MASK, head)
+    return items[first : first + stop - start]  # type: ignore[return-value]
 
 
 def items_between(engine: Engine, header: Header, start: int, stop: int, reverse: bool = False) -> Iterator[bytes]:
-    """The items with start <= index < stop, one after the other, without holding more than one.
+    """The items with start <= index < stop, one after the other, without holding more than a few.
 
-    To be finished or dropped before the turn ends. Raises CorruptionError when rows are missing.
+    What they are is settled when the first one is taken. Raises CorruptionError when rows are missing.
     """
     if header.value is not None:
         part = header.value[start:stop]
-        yield from reversed(part) if reverse else part
-        return
+        return iter(part[::-1]) if reverse else iter(part)
     if start >= stop:
-        return
-    prefix = element_prefix(header.oid, KIND_LIST_ITEM)
+        return iter(())
     head = header.ext[0]
-    seen = 0
-    rows = engine.rows.scan(prefix + encode_i64(head + start), prefix + encode_i64(head + stop), reverse)
-    for _, item in rows:
-        seen += 1
-        yield item
-    if seen != stop - start:
-        message = f"object {header.oid}, a list, has {seen} of the {stop - start} items from index {head + start} on"
-        raise CorruptionError(message)
+    if reverse:
+        return list_rows.scan_back(engine, header.oid, head + header.count, head + start, head + stop)
+    return list_rows.scan(engine, header.oid, head, head + start, head + stop)

@@ -12,16 +12,15 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from diskkv.codec.header import LIST, Header, Value
-from diskkv.codec.keys import KIND_LIST_ITEM, element_prefix
+from diskkv.codec.list_block import BLOCK_ITEMS
 from diskkv.codec.listpack_size import entry_bytes, listpack_bytes
-from diskkv.codec.numbers import encode_i64
 from diskkv.codec.rdb_values import ListValue, RdbValue
-from diskkv.datatypes import lists, operations
+from diskkv.datatypes import list_rows, lists, operations
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 
-_ROW_OVERHEAD_BYTES = 18 + 16
-"""The row key of an item and about what LevelDB adds to a row."""
+_ITEM_OVERHEAD_BYTES = 3
+"""What an item takes in its block, and its share of the block's key."""
 
 
 def set_at(database: Database, key: bytes, old: Header, index: int, item: bytes) -> bool:
@@ -46,13 +45,12 @@ def set_at(database: Database, key: bytes, old: Header, index: int, item: bytes)
         database.put(key, header, old)
         return True
     head, size, pending = old.ext
-    row = element_prefix(old.oid, KIND_LIST_ITEM) + encode_i64(head + index)
     if size < 0:
-        engine.rows.put(row, item)
+        list_rows.write_item(engine, old.oid, head, head + index, item)
         database.touch(key)
         return True
-    size += entry_bytes(item) - entry_bytes(lists.get_at(engine, old, index) or b"")
-    engine.rows.put(row, item)
+    size += entry_bytes(item) - entry_bytes(list_rows.read_item(engine, old.oid, head, head + index))
+    list_rows.write_item(engine, old.oid, head, head + index, item)
     header = Header(LIST, None, old.expire_ms, old.oid, count, (head, size, pending))
     database.put(key, lists.settled(engine, header), old)
     return True
@@ -93,20 +91,23 @@ def insert(database: Database, key: bytes, old: Header, pivot: bytes, item: byte
 def _open_gap(database: Database, key: bytes, old: Header, at: int, item: bytes) -> None:
     """Insert inside a list that has rows: the items on the shorter side make room, beginning with the outermost."""
     engine = database.engine
-    count = old.count
+    oid, count = old.oid, old.count
     to_head = at <= count - at
     moved = lists.items_between(engine, old, 0, at) if to_head else lists.items_between(engine, old, at, count, True)
     outermost = next(moved)
-    # Growing at that end does the bookkeeping; from there on it is one row after the other.
-    lists.push(database, key, old, [outermost], to_head)
     head = old.ext[0]
-    prefix = element_prefix(old.oid, KIND_LIST_ITEM)
-    put = engine.rows.put
-    index = head if to_head else head + count - 1
-    step = 1 if to_head else -1
-    for other in chain(moved, (item,)):
-        put(prefix + encode_i64(index), other)
+    # Growing at that end does the bookkeeping; from there on one item after the other moves outwards.
+    lists.push(database, key, old, [outermost], to_head)
+    index, step = (head, 1) if to_head else (head + count - 1, -1)
+    new_bounds = (head - 1, head + count) if to_head else (head, head + count + 1)
+    mover = list_rows.Mover(engine, oid, new_bounds, new_bounds, step)
+    mover.forget(index, outermost)
+    for other in moved:
+        mover.forget(index + step, other)
+        mover.add(index, other)
         index += step
+    mover.add(index, item)
+    mover.finish()
     _account(database, key, entry_bytes(item) - entry_bytes(outermost))
 
 
@@ -164,19 +165,50 @@ def _matches(engine: Engine, header: Header, item: bytes, count: int) -> Sequenc
 def _close_gaps(database: Database, key: bytes, old: Header, places: Sequence[int], item_bytes: int) -> None:
     """Remove the items at `places` from a list that has rows."""
     engine = database.engine
-    count = old.count
-    split = _largest_part(places, count)
-    before, behind = places[:split], places[split:]
-    if before:
-        _shift(engine, old, before, 0, True)
-    if behind:
-        _shift(engine, old, behind, count, False)
     head, size, pending = old.ext
+    oid, count = old.oid, old.count
+    tail = head + count
+    split = _largest_part(places, count)
+    new_head, new_tail = head + split, tail - (len(places) - split)
+    if split and places[split - 1] == split - 1:
+        # Nothing to move: all items before the part that stays go away.
+        if new_head % BLOCK_ITEMS:
+            list_rows.cut_block_head(engine, oid, head, new_head)
+    elif split:
+        mover = list_rows.Mover(engine, oid, (head, tail), (new_head, tail), -1)
+        inner = places[split - 1]
+        moved = lists.items_between(engine, old, 0, inner + 1, True)
+        _shift(mover, moved, head + inner, [head + place for place in reversed(places[:split])], -1)
+    if split < len(places) and places[split] == count - (len(places) - split):
+        if new_tail % BLOCK_ITEMS:
+            list_rows.cut_block_tail(engine, oid, new_head, new_tail)
+    elif split < len(places):
+        mover = list_rows.Mover(engine, oid, (new_head, tail), (new_head, new_tail), 1)
+        inner = places[split]
+        rest = Header(LIST, None, 0, oid, tail - new_head, (new_head, -1, 0))
+        moved = lists.items_between(engine, rest, inner - split, rest.count)
+        _shift(mover, moved, head + inner, [head + place for place in places[split:]], 1)
     if size >= 0:
-        # The ends are cut off next, which takes the bytes of what lies there now out of the count.
-        size += _end_bytes(engine, old, len(before), len(behind)) - len(places) * item_bytes
-        old = _replaced_ext(database, key, old, (head, size, pending))
-    lists.cut(database, key, old, len(before), len(behind))
+        size -= len(places) * item_bytes
+    pending |= lists.drop_outside(engine, oid, (head, tail), (new_head, new_tail))
+    header = Header(LIST, None, old.expire_ms, oid, count - len(places), (new_head, size, pending))
+    database.put(key, lists.settled(engine, header), old)
+
+
+def _shift(mover: list_rows.Mover, moved: Iterator[bytes], first: int, gone: list[int], step: int) -> None:
+    """Move items, which come from the index `first` on in the direction `step`, over those at the indexes `gone`."""
+    skipped = iter(gone)
+    next_gone = next(skipped)
+    target = index = first
+    for item in moved:
+        mover.forget(index, item)
+        if index == next_gone:
+            next_gone = next(skipped, first)
+        else:
+            mover.add(target, item)
+            target += step
+        index += step
+    mover.finish()
 
 
 def _largest_part(places: Sequence[int], count: int) -> int:
@@ -190,49 +222,6 @@ def _largest_part(places: Sequence[int], count: int) -> int:
             split = number
         previous = place
     return split
-
-
-def _shift(engine: Engine, header: Header, places: Sequence[int], end: int, from_head: bool) -> None:
-    """Move the items between `end` (0 or the length) and the innermost of `places` inwards over those places."""
-    prefix = element_prefix(header.oid, KIND_LIST_ITEM)
-    head = header.ext[0]
-    put = engine.rows.put
-    if from_head:
-        inner = places[-1]
-        moved = lists.items_between(engine, header, end, inner, True)
-        step = -1
-        gone = reversed(places)
-    else:
-        inner = places[0]
-        moved = lists.items_between(engine, header, inner + 1, end)
-        step = 1
-        gone = iter(places)
-    index = target = next(gone)
-    skipped = next(gone, None)
-    for item in moved:
-        index += step
-        if index == skipped:
-            skipped = next(gone, None)
-        else:
-            put(prefix + encode_i64(head + target), item)
-            target += step
-
-
-def _end_bytes(engine: Engine, header: Header, at_head: int, at_tail: int) -> int:
-    """What the rows at both ends take in a listpack, as far as `cut` will count them."""
-    if at_head + at_tail > lists.INLINE_ROWS:
-        return 0
-    count = header.count
-    ends = chain(
-        lists.items_between(engine, header, 0, at_head), lists.items_between(engine, header, count - at_tail, count)
-    )
-    return sum(map(entry_bytes, ends))
-
-
-def _replaced_ext(database: Database, key: bytes, old: Header, ext: tuple[int, int, int]) -> Header:
-    header = Header(LIST, None, old.expire_ms, old.oid, old.count, ext)
-    database.put(key, header, old)
-    return header
 
 
 # ---- finding
@@ -304,7 +293,7 @@ def memory_bytes(engine: Engine, value: Value, samples: int) -> int:
         return listpack_bytes(header.value)
     looked_at = min(samples, header.count) if samples else header.count
     size = sum(map(len, lists.items_between(engine, header, 0, looked_at)))
-    return size * header.count // looked_at + header.count * _ROW_OVERHEAD_BYTES
+    return size * header.count // looked_at + header.count * _ITEM_OVERHEAD_BYTES
 
 
 operations.register(LIST, ListValue, sys.modules[__name__])

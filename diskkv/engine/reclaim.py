@@ -27,6 +27,7 @@ from diskkv.codec.keys import (
     garbage_row,
     object_range,
 )
+from diskkv.codec.list_block import BLOCK_ITEMS, BLOCK_MASK
 from diskkv.codec.numbers import decode_i64, encode_i64
 from diskkv.engine.engine import Engine
 
@@ -112,8 +113,10 @@ class Reclaimer:
         done = 0
         for row, _ in rows.scan(start, stop, is_tail):
             if done >= limit:
-                index = decode_i64(row[ELEMENT_PREFIX_SIZE : ELEMENT_PREFIX_SIZE + 8])
-                rows.put(garbage, encode_index_range(first, index + 1) if is_tail else encode_index_range(index, last))
+                # A block that is not gone with all its long items stays garbage as a whole.
+                block = decode_i64(row[ELEMENT_PREFIX_SIZE : ELEMENT_PREFIX_SIZE + 8]) & BLOCK_MASK
+                left = (first, block + BLOCK_ITEMS) if is_tail else (block, last)
+                rows.put(garbage, encode_index_range(*left))
                 self._deleted[garbage] = self._deleted.get(garbage, 0) + done
                 return done
             rows.delete(row)

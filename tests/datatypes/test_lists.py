@@ -25,12 +25,13 @@ from diskkv.codec.keys import (
     element_prefix,
     object_range,
 )
+from diskkv.codec.list_block import BLOCK_ITEMS, BLOCK_MASK, decode_block, encode_block
 from diskkv.codec.listpack_size import EMPTY_BYTES, entry_bytes, listpack_bytes
 from diskkv.codec.numbers import decode_i64, encode_i64
 from diskkv.codec.rdb_packed import encode_listpack
 from diskkv.codec.rdb_values import ListValue
 from diskkv.config import Config
-from diskkv.datatypes import lists, lists_edit
+from diskkv.datatypes import list_rows, lists, lists_edit
 from diskkv.engine.engine import Engine
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.engine.memory import MemoryStore
@@ -40,8 +41,11 @@ from diskkv.errors import CorruptionError, WrongTypeError
 
 KEY = b"key"
 EXPIRE_MS = 1 << 50
-ITEM = st.sampled_from([b"a", b"b", b"c", b"", b"17", b"-5000", b"x" * 30])
-ITEMS = st.one_of(st.lists(ITEM, min_size=1, max_size=3), st.lists(ITEM, min_size=10, max_size=20))
+ITEM = st.sampled_from([b"a", b"b", b"c", b"", b"17", b"-5000", b"x" * 128, b"y" * 129, b"z" * 300, b"\xff\xff"])
+ITEMS = st.one_of(
+    st.lists(ITEM, min_size=1, max_size=3),
+    st.builds(lambda items, times: items * times, st.lists(ITEM, min_size=10, max_size=20), st.integers(1, 12)),
+)
 
 
 def memory_store(stack: ExitStack) -> Store:
@@ -57,9 +61,9 @@ def leveldb_store(stack: ExitStack) -> Store:
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that let short examples cross every border."""
-    monkeypatch.setattr(lists, "INLINE_ROWS", 3)
-    monkeypatch.setattr(lists, "COUNTED_ITEMS", 15)
-    monkeypatch.setattr(lists, "_SIZE_LIMITS_BYTES", (60, 60, 60, 60, 60))
+    monkeypatch.setattr(lists, "INLINE_ITEMS", 64)
+    monkeypatch.setattr(lists, "COUNTED_ITEMS", 150)
+    monkeypatch.setattr(lists, "_SIZE_LIMITS_BYTES", (100,) * 5)
 
 
 def make_engine(store: Store | None = None, limit: int = -2) -> Engine:
@@ -110,7 +114,7 @@ class Lists(RuleBasedStateMachine):
         assert lists.pop(self.database, KEY, self.old, at_head) == self.model.pop(0 if at_head else -1)
 
     @precondition(lambda self: self.model)
-    @rule(at_head=st.booleans(), count=st.integers(1, 12))
+    @rule(at_head=st.booleans(), count=st.integers(1, 150))
     def pop_many(self, at_head: bool, count: int) -> None:
         wanted = self.model[:count] if at_head else self.model[::-1][:count]
         assert lists.pop_many(self.database, KEY, self.old, count, at_head) == wanted
@@ -125,7 +129,7 @@ class Lists(RuleBasedStateMachine):
         self.model = self.model[start:stop]
 
     @precondition(lambda self: self.model)
-    @rule(index=st.integers(-25, 25), item=ITEM)
+    @rule(index=st.integers(-150, 150), item=ITEM)
     def set_at(self, index: int, item: bytes) -> None:
         inside = -len(self.model) <= index < len(self.model)
         assert lists_edit.set_at(self.database, KEY, self.old, index, item) == inside
@@ -175,7 +179,7 @@ class Lists(RuleBasedStateMachine):
     def reclaim(self, limit: int) -> None:
         self.reclaimer.step(limit)
 
-    @rule(items=ITEMS, at_head=st.booleans(), cut=st.integers(0, 8))
+    @rule(items=ITEMS, at_head=st.booleans(), cut=st.integers(0, 100))
     def rolled_back(self, items: list[bytes], at_head: bool, cut: int) -> None:
         mark = len(self.engine.journal)
         self._push(items, at_head)
@@ -204,11 +208,8 @@ class Lists(RuleBasedStateMachine):
         if self.model:
             header = self.old
             if header.value is None:
-                head, size, _ = header.ext
+                _, size, _ = header.ext
                 assert size in (-1, listpack_bytes(self.model))
-                start = element_prefix(header.oid, KIND_LIST_ITEM) + encode_i64(head)
-                stop = element_prefix(header.oid, KIND_LIST_ITEM) + encode_i64(head + header.count)
-                assert len(list(self.engine.rows.scan(start, stop))) == header.count
             else:
                 assert lists.packed_bytes(header) == listpack_bytes(self.model)
 
@@ -219,27 +220,34 @@ class Lists(RuleBasedStateMachine):
         header = value if isinstance(value, Header) else Header(LIST)
         oid = header.oid
         garbage = {decode_garbage_row(row): raw for row, raw in self.engine.rows.scan(GARBAGE_TAG, b"h")}
+        head, tail = (header.ext[0], header.ext[0] + header.count) if oid else (0, 0)
         items = 0
-        for row, _ in self.engine.rows.scan(b"d", b"e"):
+        longs: set[int] = set()
+        for row, raw in self.engine.rows.scan(b"d", b"e"):
             (owner,) = U64.unpack_from(row, 1)
-            index = decode_i64(row[ELEMENT_PREFIX_SIZE:])
+            index = decode_i64(row[ELEMENT_PREFIX_SIZE : ELEMENT_PREFIX_SIZE + 8])
             is_garbage = (GARBAGE_OBJECT, owner) in garbage
             for what in (GARBAGE_LIST_HEAD, GARBAGE_LIST_TAIL):
                 if (what, owner) in garbage:
                     start, stop = decode_index_range(garbage[what, owner])
                     is_garbage |= start <= index < stop
-            is_item = owner == oid and header.ext[0] <= index < header.ext[0] + header.count
-            items += is_item
-            assert is_item != is_garbage, row.hex()
+            is_block = len(row) == ELEMENT_PREFIX_SIZE + 8
+            if owner == oid and is_block and head & BLOCK_MASK <= index < tail:
+                held = decode_block(raw)
+                assert len(held) == min(index + BLOCK_ITEMS, tail) - max(index, head)
+                items += len(held)
+                longs = {at for at, item in enumerate(held, max(index, head)) if item is None}
+                is_row = True
+            else:
+                is_row = owner == oid and not is_block and index in longs
+            assert is_row != is_garbage, row.hex()
         assert items == (header.count if oid else 0)
 
     def teardown(self) -> None:
         self.engine.has_garbage = True
         while self.reclaimer.step(1000):
             pass
-        header = self.database.get(KEY)
-        rows = list(self.engine.rows.scan(b"d", b"e"))
-        assert len(rows) == (header.count if isinstance(header, Header) and header.oid else 0)
+        self.every_row_is_accounted_for()
         assert not list(self.engine.rows.scan(GARBAGE_TAG, b"h"))
         self.stack.close()
 
@@ -248,10 +256,11 @@ class LevelDBLists(Lists):
     make_store = staticmethod(leveldb_store)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("machine", [Lists, LevelDBLists])
 def test_any_sequence_of_changes(machine: type[Lists]) -> None:
-    examples = 150 if machine is Lists else 25
+    examples = 80 if machine is Lists else 10
     run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=40))
 
 
@@ -352,8 +361,9 @@ def test_trimming_a_large_list_leaves_its_rows_to_the_reclaimer(large: tuple[Eng
     while reclaimer.step(700):
         engine.commit()
     assert lists.read_range(engine, trimmed, 0, trimmed.count) == expected
-    assert len(item_rows(engine, trimmed.oid)) == len(expected)
-    assert engine.store.get(element_prefix(trimmed.oid, KIND_LIST_ITEM) + encode_i64(30_000)) is None
+    head, tail = trimmed.ext[0], trimmed.ext[0] + trimmed.count
+    blocks = range(head & BLOCK_MASK, tail, BLOCK_ITEMS)
+    assert item_rows(engine, trimmed.oid) == [list_rows.block_row(trimmed.oid, index) for index in blocks]
 
 
 def test_a_short_rest_of_a_large_list_moves_to_a_new_object(large: tuple[Engine, list[bytes]]) -> None:
@@ -370,7 +380,7 @@ def test_a_short_rest_of_a_large_list_moves_to_a_new_object(large: tuple[Engine,
     reclaimer = Reclaimer(engine)
     while reclaimer.step(10_000):
         engine.commit()
-    assert len(list(engine.store.scan_keys(b"d", b"e"))) == rest.count
+    assert len(list(engine.store.scan_keys(b"d", b"e"))) == len(range(0, rest.count, BLOCK_ITEMS))
 
 
 def test_removing_moves_as_few_items_as_possible(large: tuple[Engine, list[bytes]]) -> None:
@@ -456,17 +466,62 @@ def test_other_types_are_refused(value: bytes | Header) -> None:
         lists.push(engine.database(0), KEY, value, [b"x"], True)
 
 
-def test_missing_rows_are_reported() -> None:
+def damage(engine: Engine, row: bytes, value: bytes | None) -> Header:
+    """A list of 100 items, some of them long, of which one row is changed or (None) missing."""
+    header = pushed(engine, [b"%d" % number if number % 40 else b"x" * 200 for number in range(100)])
+    prefix = element_prefix(header.oid, KIND_LIST_ITEM)
+    assert engine.rows.get(prefix + row) is not None or value is not None
+    if value is None:
+        engine.rows.delete(prefix + row)
+    else:
+        engine.rows.put(prefix + row, value)
+    return header
+
+
+@pytest.mark.parametrize(
+    ("row", "value"),
+    [
+        (encode_i64(32), None),
+        (encode_i64(0), None),
+        (encode_i64(96), None),
+        (encode_i64(40) + b"\x01", None),
+        (encode_i64(32), b""),
+        (encode_i64(32), b"\x01a\x01"),
+        (encode_i64(32), encode_block([b"x"] * 31)),
+        (encode_i64(32), encode_block([b"x"] * 32)),
+        (encode_i64(32), encode_block([b"x"] * 8 + [b"y" * 200] * 2 + [b"x"] * 22)),
+        (encode_i64(32), encode_block([b"x"] * 8 + [b"y" * 200] + [b"x"] * 23)[:-1]),
+        (encode_i64(41) + b"\x01", b"nobody's"),
+        (encode_i64(33), encode_block([b"x"])),
+    ],
+    ids=str,
+)
+def test_damaged_rows_are_reported(row: bytes, value: bytes | None) -> None:
     engine = make_engine(limit=1)
-    header = pushed(engine, [b"a", b"b", b"c"])
-    engine.rows.delete(element_prefix(header.oid, KIND_LIST_ITEM) + encode_i64(1))
-    with pytest.raises(CorruptionError, match="2 of the 3 items"):
-        lists.read_range(engine, header, 0, 3)
+    header = damage(engine, row, value)
+    for reverse in (False, True):
+        with pytest.raises(CorruptionError, match="of a list is missing or damaged"):
+            list(lists.items_between(engine, header, 0, 100, reverse))
     with pytest.raises(CorruptionError):
-        lists.get_at(engine, header, 1)
-    engine.rows.delete(element_prefix(header.oid, KIND_LIST_ITEM) + encode_i64(0))
+        lists_edit.remove(engine.database(0), KEY, header, b"99", 1)
+
+
+def test_single_reads_report_damage_too() -> None:
+    for row, index in ((encode_i64(32), 33), (encode_i64(40) + b"\x01", 40), (encode_i64(96), 99)):
+        engine = make_engine(limit=1)
+        header = damage(engine, row, None)
+        with pytest.raises(CorruptionError):
+            lists.get_at(engine, header, index)
+        with pytest.raises(CorruptionError):
+            lists_edit.set_at(engine.database(0), KEY, header, index, b"x")
+    engine = make_engine(limit=1)
+    header = damage(engine, encode_i64(96), None)
     with pytest.raises(CorruptionError):
-        lists.pop(engine.database(0), KEY, header, True)
+        lists.pop(engine.database(0), KEY, header, False)
+    with pytest.raises(CorruptionError):
+        lists.push(engine.database(0), KEY, header, [b"x"], False)
+    with pytest.raises(CorruptionError):
+        lists.cut(engine.database(0), KEY, header, 0, 2)
 
 
 # ---- what every data type can do

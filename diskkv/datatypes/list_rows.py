@@ -1,0 +1,305 @@
+"""The rows of a list that is too big to be packed.
+
+    kind KIND_LIST_ITEM    sub = index:i64            value: the block (codec/list_block.py) of the items from this
+                                                      index on, a multiple of 32, as far as the list has them
+                           sub = index:i64 0x01       value: one item too long for its block
+
+The items of a list have the indexes head .. tail - 1; what lies outside is never read. One scan meets every block and
+behind it its long items, in the order of the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+
+from diskkv.codec.keys import ELEMENT_PREFIX_SIZE, KIND_LIST_ITEM, element_prefix
+from diskkv.codec.list_block import (
+    BLOCK_ITEMS,
+    BLOCK_MASK,
+    INLINE_MAX_BYTES,
+    LONG_ENTRY,
+    decode_block,
+    encode_entry,
+    entry_offset,
+    item_at,
+)
+from diskkv.codec.numbers import decode_i64, encode_i64
+from diskkv.engine.engine import Engine
+from diskkv.errors import CorruptionError
+
+LONG = b"\x01"
+"""Ends the row key of a long item."""
+ROW = Struct(">cQBQ").pack
+"""The row of a block in one go, for the hot paths: ROW(ELEMENT_TAG, oid, KIND_LIST_ITEM, first index + I64_OFFSET)."""
+I64_OFFSET = 1 << 63
+_BLOCK_ROW_SIZE = ELEMENT_PREFIX_SIZE + 8
+
+
+def block_row(oid: int, index: int) -> bytes:
+    """The row of the block that has the item of this index."""
+    return element_prefix(oid, KIND_LIST_ITEM) + encode_i64(index & BLOCK_MASK)
+
+
+def long_row(oid: int, index: int) -> bytes:
+    """The row of a long item."""
+    return element_prefix(oid, KIND_LIST_ITEM) + encode_i64(index) + LONG
+
+
+def damaged(row: bytes) -> CorruptionError:
+    """The error for a row that is missing or does not fit the rest of its list."""
+    return CorruptionError(f"row {row.hex()} of a list is missing or damaged")
+
+
+def read_block(engine: Engine, oid: int, index: int) -> bytes:
+    """The block that has the item of this index. Raises CorruptionError when there is none."""
+    row = block_row(oid, index)
+    block = engine.rows.get(row)
+    if not block:
+        raise damaged(row)
+    return block
+
+
+def read_long(engine: Engine, oid: int, index: int) -> bytes:
+    """A long item. Raises CorruptionError when it is missing."""
+    row = long_row(oid, index)
+    item = engine.rows.get(row)
+    if item is None:
+        raise damaged(row)
+    return item
+
+
+def read_item(engine: Engine, oid: int, head: int, index: int) -> bytes:
+    """The item of an index."""
+    block = read_block(engine, oid, index)
+    try:
+        item = item_at(block, entry_offset(block, index - max(head, index & BLOCK_MASK)))
+    except ValueError:
+        raise damaged(block_row(oid, index)) from None
+    return read_long(engine, oid, index) if item is None else item
+
+
+def write_item(engine: Engine, oid: int, head: int, index: int, item: bytes) -> None:
+    """Replace the item of an index."""
+    row = block_row(oid, index)
+    block = read_block(engine, oid, index)
+    try:
+        at = entry_offset(block, index - max(head, index & BLOCK_MASK))
+        old = item_at(block, at)
+    except ValueError:
+        raise damaged(row) from None
+    behind = block[at + (2 if old is None else len(old) + 2) :]
+    engine.rows.put(row, block[:at] + encode_entry(item) + behind)
+    if len(item) > INLINE_MAX_BYTES:
+        engine.rows.put(long_row(oid, index), item)
+    elif old is None:
+        engine.rows.delete(long_row(oid, index))
+
+
+def fill(engine: Engine, oid: int, items: Iterable[bytes]) -> int:
+    """Stage the rows of a new list from index 0 on; answers how many items there are."""
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    put = engine.rows.put
+    entries: list[bytes] = []
+    index = 0
+    for item in items:
+        if len(item) > INLINE_MAX_BYTES:
+            put(prefix + encode_i64(index) + LONG, item)
+        entries.append(encode_entry(item))
+        index += 1
+        if len(entries) == BLOCK_ITEMS:
+            put(prefix + encode_i64(index - BLOCK_ITEMS), b"".join(entries))
+            entries.clear()
+    if entries:
+        put(prefix + encode_i64(index & BLOCK_MASK), b"".join(entries))
+    return index
+
+
+# ---- scans
+
+
+def scan(engine: Engine, oid: int, head: int, start: int, stop: int) -> Iterator[bytes]:
+    """The items with start <= index < stop in order, all of them from one scan. Raises CorruptionError."""
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    first = start & BLOCK_MASK
+    index = max(first, head)
+    waiting: list[bytes | None] = []
+    rows = engine.rows.scan(prefix + encode_i64(first), prefix + encode_i64(((stop - 1) & BLOCK_MASK) + BLOCK_ITEMS))
+    for row, raw in rows:
+        if len(row) == _BLOCK_ROW_SIZE:
+            if waiting or row[ELEMENT_PREFIX_SIZE:] != encode_i64(index & BLOCK_MASK):
+                raise damaged(row)
+            items = _decode(row, raw)
+            if LONG_ENTRY not in raw or None not in items:
+                yield from items[max(0, start - index) : max(0, stop - index)]  # type: ignore[misc]
+                index += len(items)
+                continue
+            waiting = items[::-1]
+        elif waiting and row[ELEMENT_PREFIX_SIZE:-1] == encode_i64(index):
+            waiting[-1] = raw
+        else:
+            raise damaged(row)
+        while waiting and (item := waiting[-1]) is not None:
+            if start <= index < stop:
+                yield item
+            waiting.pop()
+            index += 1
+    if waiting or index < stop:
+        raise damaged(block_row(oid, index))
+
+
+def scan_back(engine: Engine, oid: int, tail: int, start: int, stop: int) -> Iterator[bytes]:
+    """The items with start <= index < stop from the last to the first, all of them from one scan."""
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    last = ((stop - 1) & BLOCK_MASK) + BLOCK_ITEMS
+    index = min(last, tail)
+    longs: list[tuple[bytes, bytes]] = []
+    rows = engine.rows.scan(prefix + encode_i64(start & BLOCK_MASK), prefix + encode_i64(last), True)
+    for row, raw in rows:
+        if len(row) != _BLOCK_ROW_SIZE:
+            longs.append((row, raw))
+            continue
+        if row[ELEMENT_PREFIX_SIZE:] != encode_i64((index - 1) & BLOCK_MASK):
+            raise damaged(row)
+        for item in reversed(_decode(row, raw)):
+            index -= 1
+            if item is None:
+                item = _take_long(longs, oid, index)
+            if start <= index < stop:
+                yield item
+        if longs:
+            raise damaged(longs[0][0])
+    if longs or index > start:
+        raise damaged(block_row(oid, index - 1))
+
+
+def _take_long(longs: list[tuple[bytes, bytes]], oid: int, index: int) -> bytes:
+    row, item = longs.pop(0) if longs else (b"", b"")
+    if row[ELEMENT_PREFIX_SIZE:-1] != encode_i64(index):
+        raise damaged(long_row(oid, index))
+    return item
+
+
+def _decode(row: bytes, raw: bytes) -> list[bytes | None]:
+    try:
+        return decode_block(raw)
+    except ValueError:
+        raise damaged(row) from None
+
+
+# ---- cutting off ends
+
+
+def delete_blocks(engine: Engine, oid: int, start: int, stop: int) -> None:
+    """Delete all rows of the blocks with start <= first index < stop; both are multiples of 32."""
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    for row, _ in engine.rows.scan(prefix + encode_i64(start), prefix + encode_i64(stop)):
+        engine.rows.delete(row)
+
+
+def cut_block_head(engine: Engine, oid: int, head: int, new_head: int) -> None:
+    """Take the items below `new_head` out of its block."""
+    first = max(head, new_head & BLOCK_MASK)
+    block, at = _split(engine, oid, new_head, new_head - first)
+    _delete_longs(engine, oid, first, block[:at])
+    engine.rows.put(block_row(oid, new_head), block[at:])
+
+
+def cut_block_tail(engine: Engine, oid: int, head: int, new_tail: int) -> None:
+    """Take the items from `new_tail` on out of the block of the item before it."""
+    last = new_tail - 1
+    first = max(head, last & BLOCK_MASK)
+    block, at = _split(engine, oid, last, new_tail - first)
+    _delete_longs(engine, oid, new_tail, block[at:])
+    engine.rows.put(block_row(oid, last), block[:at])
+
+
+def _split(engine: Engine, oid: int, index: int, items: int) -> tuple[bytes, int]:
+    """The block that has an index, and where the first `items` of it end."""
+    block = read_block(engine, oid, index)
+    try:
+        return block, entry_offset(block, items)
+    except ValueError:
+        raise damaged(block_row(oid, index)) from None
+
+
+def _delete_longs(engine: Engine, oid: int, first: int, entries: bytes) -> None:
+    """Delete the rows of the long items among these entries, of which the first has the index `first`."""
+    if LONG_ENTRY in entries:
+        for index, item in enumerate(_decode(block_row(oid, first), entries), first):
+            if item is None:
+                engine.rows.delete(long_row(oid, index))
+
+
+def delete_stale_longs(engine: Engine, oid: int, index: int) -> None:
+    """Delete what long items a former life of a block left, before it is used anew."""
+    row = block_row(oid, index)
+    first = index & BLOCK_MASK
+    stop = element_prefix(oid, KIND_LIST_ITEM) + encode_i64(first + BLOCK_ITEMS)
+    for stale, _ in engine.rows.scan(row + LONG, stop):
+        engine.rows.delete(stale)
+
+
+# ---- moving items
+
+
+class Mover:
+    """Writes a run of items over the rows of a list, from `index` on upwards (`step` 1) or downwards (-1).
+
+    `old` and `new` are (head, tail) before and after. What the blocks at both ends of the run have besides, inside of
+    both, stays. A long item that moves is to be deleted from its old place by `forget` before it is added.
+    """
+
+    def __init__(self, engine: Engine, oid: int, old: tuple[int, int], new: tuple[int, int], step: int) -> None:
+        self._engine = engine
+        self._oid = oid
+        self._old = old
+        self._new = new
+        self._step = step
+        self._entries: list[bytes] = []
+        self._block = 0
+        self._last = 0
+
+    def forget(self, index: int, item: bytes) -> None:
+        """An item is taken from its place."""
+        if len(item) > INLINE_MAX_BYTES:
+            self._engine.rows.delete(long_row(self._oid, index))
+
+    def add(self, index: int, item: bytes) -> None:
+        """Write an item; the indexes follow each other."""
+        block = index & BLOCK_MASK
+        if block != self._block or not self._entries:
+            self.finish()
+            self._block = block
+        if len(item) > INLINE_MAX_BYTES:
+            self._engine.rows.put(long_row(self._oid, index), item)
+        self._entries.append(encode_entry(item))
+        self._last = index
+
+    def finish(self) -> None:
+        """Write what is left."""
+        entries = self._entries
+        if not entries:
+            return
+        if self._step < 0:
+            entries.reverse()
+            low = self._last
+        else:
+            low = self._last - len(entries) + 1
+        content = b"".join(entries)
+        high = low + len(entries)
+        keeps_low = low > max(self._block, self._old[0], self._new[0])
+        keeps_high = high < min(self._block + BLOCK_ITEMS, self._old[1], self._new[1])
+        if keeps_low or keeps_high:
+            old_first = max(self._block, self._old[0])
+            block, at = _split(self._engine, self._oid, low, (low if keeps_low else high) - old_first)
+            content = (block[:at] + content) if keeps_low else content
+            if keeps_high:
+                content += block[_split(self._engine, self._oid, low, high - old_first)[1] :]
+        self._engine.rows.put(block_row(self._oid, low), content)
+        entries.clear()
+
+
+def index_of_row(row: bytes) -> int:
+    """The index in the key of a block or a long item."""
+    return decode_i64(row[ELEMENT_PREFIX_SIZE : ELEMENT_PREFIX_SIZE + 8])
