@@ -10,9 +10,10 @@ from diskkv.codec.numbers import INT64_MIN, parse_int64
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.datatypes import lists, lists_edit
 from diskkv.errors import CommandError, CommandSyntaxError, NotIntegerError, WrongTypeError
-from diskkv.resp.reply import EMPTY_ARRAY, MINUS_ONE, OK, ZERO, bulk, bulks, integer, integers
+from diskkv.resp.reply import EMPTY_ARRAY, MINUS_ONE, OK, ZERO, array_header, bulk, bulks, integer, integers
 from diskkv.services import notifications
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply, reply_of
 
 _PUSH_COMPLEXITY = "O(1) for each element; a list that is small is rewritten as a whole."
 _NOT_POSITIVE = b"ERR value is out of range, must be positive"
@@ -165,7 +166,7 @@ def llen(client: Client, argv: list[bytes]) -> bytes:
 @command("LRANGE", arity=4, flags=Flag.READONLY, keys=KeySpec("RO access"), group="list", since="1.0.0",
          complexity="O(N) where N is the number of elements returned, wherever they are.",
          syntax="key start stop")  # fmt: skip
-def lrange(client: Client, argv: list[bytes]) -> bytes:
+def lrange(client: Client, argv: list[bytes]) -> Reply:
     """Return the elements of a list between two indexes."""
     start = parse_integer(argv[2])
     stop = parse_integer(argv[3])
@@ -173,7 +174,12 @@ def lrange(client: Client, argv: list[bytes]) -> bytes:
     if header is None:
         return EMPTY_ARRAY
     start, stop = lists.clamp_range(start, stop, lists.length(header))
-    return bulks(lists.read_range(client.engine, header, start, stop))
+    engine = client.engine
+    items = lists.read_held(engine, header, start, stop)
+    if items is not None:
+        return bulks(items)
+    count = stop - start
+    return reply_of(client, array_header(count), map(bulk, lists.items_between(engine, header, start, stop)), count)
 
 
 @command("LINDEX", arity=3, flags=Flag.READONLY, keys=KeySpec("RO access"), group="list", since="1.0.0",
