@@ -170,6 +170,8 @@ def _unpack_hash(packed: list[Any]) -> tuple[Any, Any]:
     ext = None
     if len(packed) == 2 and packed[0].__class__ is list:
         packed, ext = packed
+        if ext.__class__ is not dict:
+            raise TypeError(ext)
     items = iter(packed)
     return dict(zip(items, items, strict=True)), ext
 

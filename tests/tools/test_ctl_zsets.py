@@ -73,21 +73,24 @@ def test_a_wrong_count(store: LevelDBStore, header: Header) -> None:
 
 
 def test_a_missing_first_block(store: LevelDBStore, header: Header) -> None:
-    assert damaged(store, header, KIND_ZSET_BLOCK, b"", None) == ["a sorted set has no first block"]
+    assert damaged(store, header, KIND_ZSET_BLOCK, b"", None)[0] == "a sorted set has no first block"
 
 
 def test_rows_that_disagree(store: LevelDBStore, header: Header) -> None:
     sub = xxh32_digest(b"m0500") + b"m0500"
+    position = encode_double(500.0) + b"m0500"
+    stray = f"a score row of a sorted set belongs to no member: {element_prefix(header.oid, KIND_ZSET_SCORE).hex()}"
     assert damaged(store, header, KIND_ZSET_MEMBER, sub, b"short") == [
-        "the member b'm0500' of a sorted set has no score"
+        'the member "m0500" of a sorted set has no score',
+        stray + position.hex(),
     ]
     problems = damaged(store, header, KIND_ZSET_MEMBER, sub, b"\x40" + b"\0" * 7)
-    assert problems == ["the member b'm0500' of a sorted set has no row at its score 2.0"]
+    assert problems == ['the member "m0500" has no row at its score 2.0', stray + position.hex()]
 
 
 def test_a_member_under_another_hash(store: LevelDBStore, header: Header) -> None:
     problems = damaged(store, header, KIND_ZSET_MEMBER, b"\0\0\0\0m0500", b"\0" * 8)
-    assert "the member b'm0500' of a sorted set has another hash" in problems
+    assert 'the member "m0500" of a sorted set has another hash' in problems
 
 
 def test_hints(store: LevelDBStore, header: Header) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x07: "\\a", 0x08: "\\b", 0x22: '\\"', 0x5C: "\\\\"}
+
+_INTERVAL_S = 5.0
+_LOOK_AT_CLOCK_MASK = 0x3FFF
+
+Row = TypeVar("Row")
 
 
 @dataclass
@@ -62,3 +69,26 @@ def quoted(raw: bytes, limit: int = 0) -> str:
     )
     more = f"... ({len(raw)} bytes)" if len(shown) < len(raw) else ""
     return f'"{text}"{more}'
+
+
+class Progress:
+    """Counts rows, and tells of it on standard error every few seconds while a sub-command takes long."""
+
+    def __init__(self, verb: str) -> None:
+        self.rows = 0
+        self._verb = verb
+        self._began_s = self._told_s = time.monotonic()
+
+    def watch(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The same rows, counted."""
+        for row in rows:
+            self.rows += 1
+            if not self.rows & _LOOK_AT_CLOCK_MASK:
+                self._tell()
+            yield row
+
+    def _tell(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _INTERVAL_S:
+            self._told_s = now_s
+            print(f"{self._verb} {self.rows:,} rows in {now_s - self._began_s:.0f} s", file=sys.stderr, flush=True)

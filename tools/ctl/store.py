@@ -12,7 +12,6 @@ from diskkv.codec.header import Value, decode_header
 from diskkv.codec.keys import (
     FORMAT_VERSION,
     HEADER_PREFIX_SIZE,
-    HEADER_TAG,
     SYSTEM_COUNTS,
     SYSTEM_DATABASE,
     SYSTEM_FORMAT,
@@ -22,6 +21,7 @@ from diskkv.codec.keys import (
     prefix_successor,
 )
 from diskkv.engine.leveldb import LevelDBStore
+from diskkv.engine.store import Store
 from diskkv.errors import ConfigError
 
 
@@ -58,7 +58,7 @@ def opened(directory: Path) -> Iterator[LevelDBStore]:
         store.close()
 
 
-def check_format(store: LevelDBStore, directory: Path) -> int:
+def check_format(store: Store, directory: Path) -> int:
     """The store's format version; ConfigError when it is none of diskkv's, or newer than this program."""
     raw = store.get(SYSTEM_FORMAT)
     if raw is None or len(raw) != U32.size:
@@ -81,7 +81,7 @@ class DatabaseEntry:
     expires: int
 
 
-def databases(store: LevelDBStore) -> list[DatabaseEntry]:
+def databases(store: Store) -> list[DatabaseEntry]:
     """All databases that were ever written to, by index."""
     found = []
     for row, value in store.scan(SYSTEM_DATABASE, prefix_successor(SYSTEM_DATABASE)):
@@ -95,12 +95,12 @@ def databases(store: LevelDBStore) -> list[DatabaseEntry]:
     return found
 
 
-def database(store: LevelDBStore, index: int) -> DatabaseEntry:
+def database(store: Store, index: int) -> DatabaseEntry:
     """The database that SELECT `index` shows; an empty one when it was never written to."""
     return next((entry for entry in databases(store) if entry.index == index), DatabaseEntry(index, 0, 0, 0))
 
 
-def headers(store: LevelDBStore, db_id: int, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes, Value]]:
+def headers(store: Store, db_id: int, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes, Value]]:
     """(key, record, value) of every key of a database that starts with `prefix`, in lexical order, expired ones too."""
     start, stop = database_range(db_id)
     if prefix:
@@ -108,9 +108,3 @@ def headers(store: LevelDBStore, db_id: int, prefix: bytes = b"") -> Iterator[tu
         stop = prefix_successor(start)
     for row, record in store.scan(start, stop):
         yield row[HEADER_PREFIX_SIZE:], record, decode_header(record, row)
-
-
-def header_rows(store: LevelDBStore) -> Iterator[tuple[int, bytes, bytes]]:
-    """(database id, key, record) of every header of every database, dead ones included, undecoded."""
-    for row, record in store.scan(HEADER_TAG, prefix_successor(HEADER_TAG)):
-        yield U32.unpack_from(row, 1)[0], row[HEADER_PREFIX_SIZE:], record
