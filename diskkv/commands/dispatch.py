@@ -77,15 +77,9 @@ def execute_round(instance: Instance, work: Iterable[Work]) -> None:
                 mark = len(journal)
                 try:
                     result = entry.fn(client, argv)
-                except CommandError as exc:
+                except Exception as exc:  # noqa: BLE001 - see `_raised`
                     engine.rollback(mark)
-                    result = _failed(client, entry, exc)
-                except StorageError as exc:
-                    engine.rollback(mark)
-                    result = _storage_failed(client, entry, exc)
-                except Exception:  # noqa: BLE001 - the boundary where a bug in one command must not end the server
-                    engine.rollback(mark)
-                    result = _crashed(client, entry, argv)
+                    result = _raised(client, entry, argv, exc)
                 now_ns = clock()
                 spent_ns = now_ns - start_ns
                 start_ns = now_ns
@@ -208,15 +202,9 @@ def call(client: Client, entry: Command, argv: list[bytes]) -> Any:
     start_ns = perf_counter_ns()
     try:
         result = entry.fn(client, argv)
-    except CommandError as exc:
+    except Exception as exc:  # noqa: BLE001 - see `_raised`
         engine.rollback(mark)
-        result = _failed(client, entry, exc)
-    except StorageError as exc:
-        engine.rollback(mark)
-        result = _storage_failed(client, entry, exc)
-    except Exception:  # noqa: BLE001 - the boundary where a bug in one command must not end the server
-        engine.rollback(mark)
-        result = _crashed(client, entry, argv)
+        result = _raised(client, entry, argv, exc)
     spent_ns = perf_counter_ns() - start_ns
     entry.usec_ns += spent_ns
     entry.durations.add(spent_ns)
@@ -325,6 +313,15 @@ def _rejected(client: Client, entry: Command | None, exc: CommandError) -> bytes
         entry.rejected_calls += 1
     client.instance.stats.errors[exc.code] += 1
     return exc.reply
+
+
+def _raised(client: Client, entry: Command, argv: list[bytes], exc: Exception) -> bytes:
+    """The error reply for what a command raised: the boundary where a bug in one command must not end the server."""
+    if isinstance(exc, CommandError):
+        return _failed(client, entry, exc)
+    if isinstance(exc, StorageError):
+        return _storage_failed(client, entry, exc)
+    return _crashed(client, entry, argv)
 
 
 def _failed(client: Client, entry: Command, exc: CommandError) -> bytes:
