@@ -228,7 +228,7 @@ def xsetid(client: Client, argv: list[bytes]) -> bytes:
             raise CommandError(b"ERR The ID specified in XSETID is smaller than the target stream top item")
         if 0 <= added < stream.length:
             raise CommandError(b"ERR The entries_added specified in XSETID is smaller than the target stream length")
-    streams.set_last_id(stream, last)
+    streams.set_last_id(client.engine, stream, last)
     if added != -1:
         stream.added = added
     if max_deleted != ZERO_ID:

@@ -118,7 +118,13 @@ def _full_group(client: Client, stream: Stream, group: Group, count: int) -> byt
     pending = []
     for item in group.scan_pending(ZERO_ID, MAX_ID):
         pending.append(
-            b"*4\r\n%b%b:%d\r\n:%d\r\n" % (id_reply(item.id), bulk(item.consumer), item.delivered_ms, item.deliveries)
+            b"*4\r\n%b%b:%d\r\n:%d\r\n"
+            % (
+                id_reply(item.id),
+                bulk(group.consumer_by_number(item.consumer).name),
+                item.delivered_ms,
+                item.deliveries,
+            )
         )
         if len(pending) == count:
             break

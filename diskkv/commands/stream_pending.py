@@ -160,7 +160,12 @@ def _pending_entries(client: Client, group: Group, query: _Query) -> bytes:
                 continue
             rows.append(
                 b"*4\r\n%b%b:%d\r\n:%d\r\n"
-                % (id_reply(pending.id), bulk(pending.consumer), max(idle_ms, 0), pending.deliveries)
+                % (
+                    id_reply(pending.id),
+                    bulk(group.consumer_by_number(pending.consumer).name),
+                    max(idle_ms, 0),
+                    pending.deliveries,
+                )
             )
             if len(rows) == query.count:
                 break

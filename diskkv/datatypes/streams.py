@@ -5,10 +5,7 @@ row keys as they are. A stream always has rows:
 
     KIND_STREAM_ENTRY             sub = epoch:u32 id              value: msgpack of [field, value, ...]
     KIND_STREAM_NODE              sub = epoch:u32 id              see streams_nodes.py
-    KIND_STREAM_GROUP             sub = name                      see streams_groups.py
-    KIND_STREAM_CONSUMER          sub = group:u32 name            the same
-    KIND_STREAM_GROUP_PENDING     sub = group:u32 id              the same
-    KIND_STREAM_CONSUMER_PENDING  sub = group:u32 consumer:u32 id the same
+    groups, consumers and what is pending with them: see streams_groups.py
 
     Header.count                  the number of entries
     Header.ext                    the attributes of `Stream` from `last` on, in order
@@ -24,7 +21,9 @@ Source: https://redis.io/docs/latest/develop/data-types/streams/
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from struct import Struct
 
 import msgpack
@@ -32,6 +31,7 @@ import msgpack
 from diskkv.codec.header import STREAM, Header, Value
 from diskkv.codec.keys import (
     ELEMENT_PREFIX_SIZE,
+    ELEMENT_TAG,
     GARBAGE_ROWS,
     KIND_STREAM_ENTRY,
     KIND_STREAM_NODE,
@@ -41,7 +41,7 @@ from diskkv.codec.keys import (
     garbage_row,
 )
 from diskkv.engine.engine import Engine
-from diskkv.errors import WrongTypeError
+from diskkv.errors import CorruptionError, WrongTypeError
 
 ZERO_ID = bytes(16)
 MAX_ID = b"\xff" * 16
@@ -53,6 +53,7 @@ INLINE_ROWS = 1024
 ENTRY_AT = ELEMENT_PREFIX_SIZE + U32.size
 """Where the ID begins in the row of an entry or a node."""
 
+_PREFIX = Struct(">cQBI")
 _ID = Struct(">QQ")
 pack_id = _ID.pack
 unpack_id = _ID.unpack
@@ -81,8 +82,7 @@ class Stream:
 
     `last` is the last ID given out, `max_deleted` the greatest one deleted by its ID, `added` the number of entries
     ever added, `first` the ID of the first entry (zero when there is none), `groups` the number of consumer groups and
-    `next_group` the number that the next one gets. What follows belongs to streams_nodes.py. While a command deletes
-    entries, `first` may be loose: no entry is below it, but the first one may be above.
+    `next_group` the number that the next one gets. What follows belongs to streams_nodes.py.
     """
 
     __slots__ = (
@@ -90,9 +90,11 @@ class Stream:
         "epoch",
         "expire_ms",
         "first",
-        "first_is_loose",
         "groups",
         "head",
+        "head_deleted",
+        "head_last",
+        "head_live",
         "last",
         "length",
         "max_deleted",
@@ -117,6 +119,9 @@ class Stream:
     epoch: int
     nodes: int
     head: bytes
+    head_last: bytes
+    head_live: int
+    head_deleted: int
     tail: bytes
     tail_last: bytes
     tail_live: int
@@ -128,7 +133,6 @@ class Stream:
         self.oid = header.oid
         self.length = header.count
         self.expire_ms = header.expire_ms
-        self.first_is_loose = False
         (
             self.last,
             self.max_deleted,
@@ -139,6 +143,9 @@ class Stream:
             self.epoch,
             self.nodes,
             self.head,
+            self.head_last,
+            self.head_live,
+            self.head_deleted,
             self.tail,
             self.tail_last,
             self.tail_live,
@@ -146,7 +153,7 @@ class Stream:
             self.tail_bytes,
             self.tail_digest,
         ) = header.ext
-        self.prefix: bytes = element_prefix(header.oid, KIND_STREAM_ENTRY) + U32.pack(self.epoch)
+        self.prefix = _PREFIX.pack(ELEMENT_TAG, header.oid, KIND_STREAM_ENTRY, self.epoch)
 
     def header(self) -> Header:
         """The header that says what this says."""
@@ -160,6 +167,9 @@ class Stream:
             self.epoch,
             self.nodes,
             self.head,
+            self.head_last,
+            self.head_live,
+            self.head_deleted,
             self.tail,
             self.tail_last,
             self.tail_live,
@@ -170,7 +180,7 @@ class Stream:
         return Header(STREAM, None, self.expire_ms, self.oid, self.length, ext)
 
 
-_NO_ENTRIES = (ZERO_ID, ZERO_ID, 0, ZERO_ID, 0, 0, 0, 0, ZERO_ID, ZERO_ID, ZERO_ID, 0, 0, 0, b"")
+_NO_ENTRIES = (ZERO_ID, ZERO_ID, 0, ZERO_ID, 0, 0, 0, 0, b"", b"", 0, 0, b"", b"", 0, 0, 0, b"")
 
 
 def new(engine: Engine, expire_ms: int = 0) -> Stream:
@@ -224,6 +234,44 @@ def last_entry_id(engine: Engine, stream: Stream) -> bytes:
     return ZERO_ID
 
 
+# ---- what follows the first entry
+
+# Redis' queues delete from the head: XADD MAXLEN, XDEL of what was acknowledged. To find the next entry each time would
+# be a range scan each time, so some IDs are looked up at once and kept (`Engine.mirrors`): those that follow `first`.
+_AHEAD = 64
+_MOST_AHEAD = 256
+_REGISTER = -1
+"""Where `Engine.mirrors` has the object ids of the streams of which something is kept, to bound their number."""
+
+
+def following(engine: Engine, stream: Stream) -> bytes:
+    """The ID of the entry behind the first one, which must exist and is about to become the first."""
+    mirrors = engine.mirrors
+    oid = stream.oid
+    ahead: deque[bytes] | None = mirrors.get(oid)
+    engine.journal.append((mirrors, oid, None))
+    if not ahead:
+        start = stream.prefix + stream.first + b"\x00"
+        rows = engine.rows.scan(start, stream.prefix + MAX_ID + b"\x00")
+        ahead = mirrors[oid] = deque(row[ENTRY_AT:] for row, _ in islice(rows, _AHEAD))
+        register: dict[int, None] = mirrors.setdefault(_REGISTER, {})
+        register.pop(oid, None)
+        register[oid] = None
+        if len(register) > _MOST_AHEAD:
+            oldest = next(iter(register))
+            del register[oldest]
+            mirrors.pop(oldest, None)
+    if not ahead:
+        message = f"stream {oid} has {stream.length} entries and none behind {stream.first.hex()}"
+        raise CorruptionError(message)
+    return ahead.popleft()
+
+
+def forget_following(engine: Engine, stream: Stream) -> None:
+    """Must be called when an entry other than the first one is deleted."""
+    engine.mirrors.pop(stream.oid, None)
+
+
 # ---- IDs for new entries
 
 
@@ -247,13 +295,14 @@ def next_sequence_id(stream: Stream, ms: int) -> bytes | None:
     return pack_id(ms, last_seq + 1) if ms == last_ms and last_seq < 0xFFFFFFFFFFFFFFFF else None
 
 
-def set_last_id(stream: Stream, last: bytes) -> None:
+def set_last_id(engine: Engine, stream: Stream, last: bytes) -> None:
     """Set the last ID; the caller has made sure that no entry is greater."""
     if last < stream.last and not stream.length:
         # Rows that wait for the reclaimer may have IDs that can be given out again now.
         stream.epoch += 1
         stream.nodes = 0
-        stream.prefix = element_prefix(stream.oid, KIND_STREAM_ENTRY) + U32.pack(stream.epoch)
+        forget_following(engine, stream)
+        stream.prefix = _PREFIX.pack(ELEMENT_TAG, stream.oid, KIND_STREAM_ENTRY, stream.epoch)
     stream.last = last
 
 
@@ -272,7 +321,7 @@ def drop_rows(engine: Engine, start: bytes, stop: bytes, count: int) -> None:
 
 def node_prefix(stream: Stream) -> bytes:
     """The prefix of the node rows of the stream's epoch."""
-    return element_prefix(stream.oid, KIND_STREAM_NODE) + U32.pack(stream.epoch)
+    return _PREFIX.pack(ELEMENT_TAG, stream.oid, KIND_STREAM_NODE, stream.epoch)
 
 
 def group_prefix(stream: Stream, kind: int, *numbers: int) -> bytes:

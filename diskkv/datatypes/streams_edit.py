@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diskkv.datatypes import streams, streams_groups, streams_nodes
-from diskkv.datatypes.streams import ENTRY_AT, INLINE_ROWS, ZERO_ID, Stream, next_id, node_prefix
+from diskkv.datatypes.streams import ENTRY_AT, ID_BYTES, INLINE_ROWS, ZERO_ID, Stream, node_prefix
 from diskkv.datatypes.streams_groups import Group
 from diskkv.engine.engine import Engine
 
 KEEPREF = 0
 DELREF = 1
 ACKED = 2
+
+_FEW = 16
+"""So many entries are trimmed one after the other, without a scan."""
 
 DELETED = 1
 NOT_FOUND = -1
@@ -58,7 +61,6 @@ def delete(engine: Engine, stream: Stream, ids: Sequence[bytes]) -> int:
     before = stream.length
     for entry_id in ids:
         _delete_one(engine, stream, entry_id)
-    _settle_first(engine, stream)
     return before - stream.length
 
 
@@ -66,7 +68,6 @@ def delete_with(engine: Engine, stream: Stream, ids: Sequence[bytes], policy: in
     """Delete entries by their IDs; for each one DELETED, NOT_FOUND or (ACKED) STILL_REFERENCED."""
     groups = [] if policy == KEEPREF else streams_groups.all_groups(engine, stream)
     results = [_delete_with(engine, stream, groups, entry_id, policy) for entry_id in ids]
-    _settle_first(engine, stream)
     for group in groups:
         group.save()
     return results
@@ -87,7 +88,6 @@ def acknowledge_and_delete(
         group.release(pending)
         result = _delete_with(engine, stream, groups, entry_id, policy)
         results.append(STILL_REFERENCED if result == STILL_REFERENCED else DELETED)
-    _settle_first(engine, stream)
     for changed in groups:
         changed.save()
     return results
@@ -102,23 +102,27 @@ def _delete_with(engine: Engine, stream: Stream, groups: list[Group], entry_id: 
 
 
 def _delete_one(engine: Engine, stream: Stream, entry_id: bytes) -> bool:
-    """Delete an entry if it is there; `first` may be too low afterwards."""
+    """Delete an entry if it is there."""
     if streams.get(engine, stream, entry_id) is None:
         return False
     engine.rows.delete(stream.prefix + entry_id)
     streams_nodes.remove(engine, stream, entry_id)
     stream.length -= 1
     stream.max_deleted = max(stream.max_deleted, entry_id)
-    if entry_id == stream.first:
-        stream.first = next_id(entry_id) if stream.length else ZERO_ID
-        stream.first_is_loose = True
+    if not stream.length:
+        stream.first = ZERO_ID
+        streams.forget_following(engine, stream)
+    elif entry_id == stream.first:
+        stream.first = streams.following(engine, stream)
+    else:
+        streams.forget_following(engine, stream)
     return True
 
 
 def _settle_first(engine: Engine, stream: Stream) -> None:
-    if stream.first_is_loose:
-        stream.first = streams_nodes.find_first(engine, stream, stream.first)
-        stream.first_is_loose = False
+    """Find the first entry after a part of the stream before it was deleted."""
+    streams.forget_following(engine, stream)
+    stream.first = streams_nodes.find_first(engine, stream, stream.first) if stream.length else ZERO_ID
 
 
 def _is_referenced(groups: list[Group], entry_id: bytes) -> bool:
@@ -151,8 +155,6 @@ def trim(engine: Engine, stream: Stream, how: Trim) -> int:
     _drop_nodes(engine, stream, how)
     if not how.approximate:
         _trim_first_node(engine, stream, how)
-    if stream.first_is_loose:
-        _settle_first(engine, stream)
     return before - stream.length
 
 
@@ -160,7 +162,7 @@ def _drop_nodes(engine: Engine, stream: Stream, how: Trim) -> None:
     """Remove the nodes that lie in the range as a whole."""
     left = stream.length
     gone = 0
-    keep = streams_nodes.head(engine, stream)
+    keep = streams_nodes.head(stream)
     if not _is_covered(keep, left, how) or (how.limit and keep.live > how.limit):
         return
     deleted = 0
@@ -171,18 +173,15 @@ def _drop_nodes(engine: Engine, stream: Stream, how: Trim) -> None:
         deleted += node.live
         left -= node.live
         gone += 1
-    if gone == stream.nodes:
-        stop = next_row(keep.last)
-        stream.head = ZERO_ID
-    else:
-        stop = stream.head = keep.first
+    stop = next_row(keep.last) if gone == stream.nodes else keep.first
     prefix = node_prefix(stream)
-    streams.drop_rows(engine, prefix, prefix + stop, gone)
+    streams.drop_rows(engine, prefix + stream.head, prefix + stop, gone)
+    streams_nodes.set_head(stream, keep)
     streams.drop_rows(engine, stream.prefix + stream.first, stream.prefix + stop, deleted)
     stream.nodes -= gone
     stream.length = left
-    stream.first = keep.first if left else ZERO_ID
-    stream.first_is_loose = True
+    stream.first = keep.first
+    _settle_first(engine, stream)
 
 
 def next_row(entry_id: bytes) -> bytes:
@@ -201,25 +200,25 @@ def _trim_first_node(engine: Engine, stream: Stream, how: Trim) -> None:
     surplus = None if how.maxlen is None else stream.length - how.maxlen
     if not stream.length or surplus == 0 or (surplus is None and stream.first >= how.minid):
         return
-    node = streams_nodes.head(engine, stream)
+    node = streams_nodes.head(stream)
+    if surplus is not None and surplus <= _FEW:
+        for _ in range(surplus):
+            engine.rows.delete(stream.prefix + stream.first)
+            stream.first = streams.following(engine, stream)
+        stream.length -= surplus
+        streams_nodes.shrink(engine, stream, node, surplus)
+        return
     start = stream.prefix + max(stream.first, node.first)
+    stop = stream.prefix + next_row(node.last)
     doomed: list[bytes] = []
     count = 0
-    stop = stream.prefix + next_row(node.last)
     for row, _ in engine.rows.scan(start, stop):
         if count == surplus or (surplus is None and row[ENTRY_AT:] >= how.minid):
             stop = row
-            stream.first = row[ENTRY_AT:]
-            stream.first_is_loose = False
             break
         count += 1
         if count <= INLINE_ROWS:
             doomed.append(row)
-    else:
-        stream.first = next_id(node.last)
-        stream.first_is_loose = True
-    if not count:
-        return
     if count > INLINE_ROWS:
         streams.drop_rows(engine, start, stop, count)
     else:
@@ -227,8 +226,8 @@ def _trim_first_node(engine: Engine, stream: Stream, how: Trim) -> None:
             engine.rows.delete(row)
     streams_nodes.shrink(engine, stream, node, count)
     stream.length -= count
-    if not stream.length:
-        stream.first = ZERO_ID
+    stream.first = stop[ENTRY_AT : ENTRY_AT + ID_BYTES]
+    _settle_first(engine, stream)
 
 
 def _cut(engine: Engine, stream: Stream, how: Trim) -> bytes:
@@ -277,8 +276,6 @@ def _trim_acknowledged(engine: Engine, stream: Stream, how: Trim) -> int:
             streams_nodes.shrink(engine, stream, node, gone)
         if not is_covered:
             break
-    if not stream.length:
-        stream.first = ZERO_ID
     _settle_first(engine, stream)
     return before - stream.length
 
@@ -296,5 +293,4 @@ def _trim_acknowledged_of(
             engine.rows.delete(row)
             stream.length -= 1
             gone += 1
-            stream.first_is_loose |= entry_id == stream.first
     return gone

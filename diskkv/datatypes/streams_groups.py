@@ -1,19 +1,23 @@
 """Consumer groups: what each has read, its consumers, and its pending entries.
 
-    KIND_STREAM_GROUP             sub = name
-                                  value: number:u32 last:16 read:i64 pending:u64 consumers:u32 next_consumer:u32
+    KIND_STREAM_GROUP             sub = name                         value: group:u32
+    KIND_STREAM_GROUP_STATE       sub = group:u32
+                                  value: last:16 read:i64 pending:u64 consumers:u32 next_consumer:u32
                                          lowest:16 highest:16
-    KIND_STREAM_CONSUMER          sub = group:u32 name
-                                  value: number:u32 seen_ms:i64 active_ms:i64 pending:u64
+    KIND_STREAM_CONSUMER          sub = group:u32 name               value: consumer:u32
+    KIND_STREAM_CONSUMER_STATE    sub = group:u32 consumer:u32
+                                  value: seen_ms:i64 active_ms:i64 pending:u64 name
     KIND_STREAM_GROUP_PENDING     sub = group:u32 id
-                                  value: delivered_ms:i64 deliveries:u64 consumer's name
-    KIND_STREAM_CONSUMER_PENDING  sub = group:u32 consumer:u32 id
-                                  value: empty
+                                  value: delivered_ms:i64 deliveries:u64 consumer:u32
+    KIND_STREAM_CONSUMER_PENDING  sub = group:u32 consumer:u32 id    value: empty
 
 Groups and consumers have numbers, so that their names are not repeated in every row; a stream never gives a number
-twice. `last` is the last ID delivered and `read` the number of entries up to it (-1: not known). No pending entry is
-below `lowest`, none was ever above `highest`: reading the list begins behind what was acknowledged at its start, and a
-delivery of IDs that are new to the group need not look whether they are pending already.
+twice. Names are in rows apart from what changes with every delivery: LevelDB keeps the old versions of a row for a
+while, and a scan over rows that are written all the time walks over all of these.
+
+`last` is the last ID delivered and `read` the number of entries up to it (-1: not known). No pending entry is below
+`lowest` or above `highest`: reading the list begins behind what was acknowledged at its start, and a delivery of IDs
+that are new to the group need not look whether they are pending already.
 
 Delivering, acknowledging and claiming an entry are point reads and writes. XGROUP DESTROY leaves the rows of a long
 list to the reclaimer; only XGROUP DELCONSUMER walks the pending entries of the consumer.
@@ -31,13 +35,16 @@ from diskkv.codec.keys import (
     ELEMENT_PREFIX_SIZE,
     KIND_STREAM_CONSUMER,
     KIND_STREAM_CONSUMER_PENDING,
+    KIND_STREAM_CONSUMER_STATE,
     KIND_STREAM_GROUP,
     KIND_STREAM_GROUP_PENDING,
+    KIND_STREAM_GROUP_STATE,
+    U32,
     element_prefix,
     prefix_successor,
 )
 from diskkv.datatypes import streams
-from diskkv.datatypes.streams import ID_BYTES, MAX_ID, ZERO_ID, Stream, group_prefix, next_id
+from diskkv.datatypes.streams import MAX_ID, ZERO_ID, Stream, group_prefix, next_id
 from diskkv.engine.engine import Engine
 from diskkv.errors import CorruptionError
 
@@ -45,18 +52,17 @@ NOT_KNOWN = -1
 """`Group.read` when it cannot be told how many entries the group has read."""
 NEVER_ACTIVE = -1
 
-GROUP_RECORD = Struct(">I16sqQII16s16s")
-CONSUMER_RECORD = Struct(">IqqQ")
-PENDING_RECORD = Struct(">qQ")
-_CONSUMER_AT = ELEMENT_PREFIX_SIZE + 4
+GROUP_RECORD = Struct(">16sqQII16s16s")
+CONSUMER_RECORD = Struct(">qqQ")
+PENDING_RECORD = Struct(">qQI")
 
 
 class Pending:
-    """An entry that was delivered to a consumer and not acknowledged."""
+    """An entry that was delivered to a consumer (by its number) and not acknowledged."""
 
     __slots__ = ("consumer", "delivered_ms", "deliveries", "id")
 
-    def __init__(self, entry_id: bytes, consumer: bytes, delivered_ms: int, deliveries: int) -> None:
+    def __init__(self, entry_id: bytes, consumer: int, delivered_ms: int, deliveries: int) -> None:
         self.id = entry_id
         self.consumer = consumer
         self.delivered_ms = delivered_ms
@@ -79,7 +85,6 @@ class Consumer:
 class Group:
     """A consumer group for the length of a command. Changes of the counters reach the rows with `save`."""
 
-    number: int
     last: bytes
     read: int
     pending: int
@@ -88,13 +93,13 @@ class Group:
     lowest: bytes
     highest: bytes
 
-    def __init__(self, engine: Engine, stream: Stream, name: bytes, raw: bytes) -> None:
+    def __init__(self, engine: Engine, stream: Stream, name: bytes, number: int, raw: bytes | None) -> None:
         self.engine = engine
         self.stream = stream
         self.name = name
+        self.number = number
         try:
             (
-                self.number,
                 self.last,
                 self.read,
                 self.pending,
@@ -102,26 +107,25 @@ class Group:
                 self.next_consumer,
                 self.lowest,
                 self.highest,
-            ) = GROUP_RECORD.unpack(raw)
+            ) = GROUP_RECORD.unpack(raw or b"")
         except StructError as exc:
-            message = f"group {name.hex()} of stream {stream.oid} does not decode: {raw[:80].hex()}"
-            raise CorruptionError(message) from exc
-        self.pending_prefix = group_prefix(stream, KIND_STREAM_GROUP_PENDING, self.number)
-        self._consumer_prefix = group_prefix(stream, KIND_STREAM_CONSUMER, self.number)
-        self._touched: dict[bytes, Consumer] = {}
+            raise self._corrupt(b"state", raw or b"") from exc
+        self.pending_prefix = group_prefix(stream, KIND_STREAM_GROUP_PENDING, number)
+        self._name_prefix = group_prefix(stream, KIND_STREAM_CONSUMER, number)
+        self._state_prefix = group_prefix(stream, KIND_STREAM_CONSUMER_STATE, number)
+        self._touched: dict[int, Consumer] = {}
 
     def save(self) -> None:
         """Stage the rows of the group and of the consumers that were used."""
         put = self.engine.rows.put
         for consumer in self._touched.values():
             put(
-                self._consumer_prefix + consumer.name,
-                CONSUMER_RECORD.pack(consumer.number, consumer.seen_ms, consumer.active_ms, consumer.pending),
+                self._state_prefix + U32.pack(consumer.number),
+                CONSUMER_RECORD.pack(consumer.seen_ms, consumer.active_ms, consumer.pending) + consumer.name,
             )
         put(
-            element_prefix(self.stream.oid, KIND_STREAM_GROUP) + self.name,
+            group_prefix(self.stream, KIND_STREAM_GROUP_STATE, self.number),
             GROUP_RECORD.pack(
-                self.number,
                 self.last,
                 self.read,
                 self.pending,
@@ -133,37 +137,48 @@ class Group:
         )
 
     def row_ranges(self) -> list[tuple[bytes, bytes]]:
-        """Start and stop of all rows of the group, its own one first."""
-        own = element_prefix(self.stream.oid, KIND_STREAM_GROUP) + self.name
-        prefixes = [self._consumer_prefix, self.pending_prefix]
-        prefixes.append(group_prefix(self.stream, KIND_STREAM_CONSUMER_PENDING, self.number))
-        return [(own, own + b"\x00"), *((prefix, prefix_successor(prefix)) for prefix in prefixes)]
+        """Start and stop of all rows of the group, its name first."""
+        name = element_prefix(self.stream.oid, KIND_STREAM_GROUP) + self.name
+        prefixes = [group_prefix(self.stream, kind, self.number) for kind in _NUMBERED_KINDS]
+        return [(name, name + b"\x00"), *((prefix, prefix_successor(prefix)) for prefix in prefixes)]
+
+    def _corrupt(self, what: bytes, raw: bytes) -> CorruptionError:
+        name = f"group {self.name.hex()} of stream {self.stream.oid}"
+        return CorruptionError(f"{name}: {what.decode()} does not decode: {raw[:80].hex()}")
 
     # ---- consumers
 
     def consumer(self, name: bytes) -> Consumer | None:
-        """A consumer to be changed, None when there is none of this name."""
-        found = self._touched.get(name)
+        """The consumer of this name, None when there is none."""
+        raw = self.engine.rows.get(self._name_prefix + name)
+        return None if raw is None else self.consumer_by_number(U32.unpack(raw)[0])
+
+    def consumer_by_number(self, number: int) -> Consumer:
+        """A consumer; changes of it reach its row with `save`."""
+        found = self._touched.get(number)
         if found is None:
-            raw = self.engine.rows.get(self._consumer_prefix + name)
-            if raw is None:
-                return None
-            found = self._touched[name] = self._decode_consumer(name, raw)
+            raw = self.engine.rows.get(self._state_prefix + U32.pack(number)) or b""
+            try:
+                found = Consumer(raw[CONSUMER_RECORD.size :], number, *CONSUMER_RECORD.unpack_from(raw))
+            except StructError as exc:
+                raise self._corrupt(b"consumer %d" % number, raw) from exc
+            self._touched[number] = found
         return found
 
     def create_consumer(self, name: bytes, now_ms: int) -> Consumer:
         """A new consumer; there is none of this name."""
-        consumer = Consumer(name, self.next_consumer, now_ms, NEVER_ACTIVE, 0)
+        number = self.next_consumer
+        consumer = self._touched[number] = Consumer(name, number, now_ms, NEVER_ACTIVE, 0)
+        self.engine.rows.put(self._name_prefix + name, U32.pack(number))
         self.next_consumer += 1
         self.consumers += 1
-        self._touched[name] = consumer
         return consumer
 
     def all_consumers(self) -> Iterator[Consumer]:
-        """Every consumer by name, as of the last `save`; for reading only."""
-        prefix = self._consumer_prefix
-        for row, raw in self.engine.rows.scan(prefix, prefix_successor(prefix)):
-            yield self._decode_consumer(row[_CONSUMER_AT:], raw)
+        """Every consumer, by name."""
+        if self.consumers:
+            for _, raw in self.engine.rows.scan(self._name_prefix, prefix_successor(self._name_prefix)):
+                yield self.consumer_by_number(U32.unpack(raw)[0])
 
     def delete_consumer(self, consumer: Consumer) -> int:
         """Remove a consumer with its pending entries; answers how many these were."""
@@ -173,18 +188,12 @@ class Group:
         for row, _ in rows.scan(start, prefix_successor(start)):
             rows.delete(row)
             rows.delete(self.pending_prefix + row[size:])
-        rows.delete(self._consumer_prefix + consumer.name)
-        del self._touched[consumer.name]
+        rows.delete(self._name_prefix + consumer.name)
+        rows.delete(self._state_prefix + U32.pack(consumer.number))
+        del self._touched[consumer.number]
         self.consumers -= 1
         self._count_pending(-consumer.pending)
         return consumer.pending
-
-    def _decode_consumer(self, name: bytes, raw: bytes) -> Consumer:
-        try:
-            return Consumer(name, *CONSUMER_RECORD.unpack(raw))
-        except StructError as exc:
-            message = f"consumer {name.hex()} of stream {self.stream.oid} does not decode: {raw[:64].hex()}"
-            raise CorruptionError(message) from exc
 
     # ---- pending entries
 
@@ -231,21 +240,20 @@ class Group:
                 self.lowest = entry_id
             if entry_id > self.highest:
                 self.highest = entry_id
-        if is_new or pending.consumer != consumer.name:
+        if is_new or pending.consumer != consumer.number:
             if not is_new:
                 self._take_from_owner(pending)
             rows.put(self._pending_prefix_of(consumer) + entry_id, b"")
             consumer.pending += 1
-            pending.consumer = consumer.name
-        rows.put(
-            self.pending_prefix + entry_id, PENDING_RECORD.pack(pending.delivered_ms, pending.deliveries) + pending.consumer
-        )
+            pending.consumer = consumer.number
+        value = PENDING_RECORD.pack(pending.delivered_ms, pending.deliveries, consumer.number)
+        rows.put(self.pending_prefix + entry_id, value)
 
     def deliver_new(self, ids: list[bytes], consumer: Consumer, now_ms: int) -> None:
         """Make entries, given in order, pending with `consumer`, delivered once, whether they were pending or not."""
         put = self.engine.rows.put
         mine = self._pending_prefix_of(consumer)
-        value = PENDING_RECORD.pack(now_ms, 1) + consumer.name
+        value = PENDING_RECORD.pack(now_ms, 1, consumer.number)
         added = len(ids)
         owned = added
         for entry_id in ids:
@@ -270,10 +278,7 @@ class Group:
             self.lowest = next_id(pending.id)
 
     def _take_from_owner(self, pending: Pending) -> None:
-        owner = self.consumer(pending.consumer)
-        if owner is None:
-            message = f"consumer {pending.consumer.hex()} of stream {self.stream.oid} owns an entry and does not exist"
-            raise CorruptionError(message)
+        owner = self.consumer_by_number(pending.consumer)
         self.engine.rows.delete(self._pending_prefix_of(owner) + pending.id)
         owner.pending -= 1
 
@@ -288,11 +293,19 @@ class Group:
 
     def _decode_pending(self, entry_id: bytes, raw: bytes) -> Pending:
         try:
-            delivered_ms, deliveries = PENDING_RECORD.unpack_from(raw)
+            delivered_ms, deliveries, consumer = PENDING_RECORD.unpack(raw)
         except StructError as exc:
-            message = f"pending entry {entry_id.hex()} of stream {self.stream.oid} does not decode: {raw[:64].hex()}"
-            raise CorruptionError(message) from exc
-        return Pending(entry_id, raw[PENDING_RECORD.size :], delivered_ms, deliveries)
+            raise self._corrupt(b"pending entry", raw) from exc
+        return Pending(entry_id, consumer, delivered_ms, deliveries)
+
+
+_NUMBERED_KINDS = (
+    KIND_STREAM_GROUP_STATE,
+    KIND_STREAM_CONSUMER,
+    KIND_STREAM_CONSUMER_STATE,
+    KIND_STREAM_GROUP_PENDING,
+    KIND_STREAM_CONSUMER_PENDING,
+)
 
 
 # ---- the groups of a stream
@@ -303,7 +316,12 @@ def find(engine: Engine, stream: Stream, name: bytes) -> Group | None:
     if not stream.groups:
         return None
     raw = engine.rows.get(element_prefix(stream.oid, KIND_STREAM_GROUP) + name)
-    return None if raw is None else Group(engine, stream, name, raw)
+    return None if raw is None else _load(engine, stream, name, raw)
+
+
+def _load(engine: Engine, stream: Stream, name: bytes, raw: bytes) -> Group:
+    (number,) = U32.unpack(raw)
+    return Group(engine, stream, name, number, engine.rows.get(group_prefix(stream, KIND_STREAM_GROUP_STATE, number)))
 
 
 def all_groups(engine: Engine, stream: Stream) -> list[Group]:
@@ -312,26 +330,26 @@ def all_groups(engine: Engine, stream: Stream) -> list[Group]:
         return []
     prefix = element_prefix(stream.oid, KIND_STREAM_GROUP)
     return [
-        Group(engine, stream, row[ELEMENT_PREFIX_SIZE:], raw)
+        _load(engine, stream, row[ELEMENT_PREFIX_SIZE:], raw)
         for row, raw in engine.rows.scan(prefix, prefix_successor(prefix))
     ]
 
 
 def create(engine: Engine, stream: Stream, name: bytes, last: bytes, read: int) -> Group:
     """A new group that has read up to `last`; there is none of this name. The stream's header changes too."""
-    raw = GROUP_RECORD.pack(stream.next_group, last, read, 0, 0, 0, MAX_ID, ZERO_ID)
+    number = stream.next_group
     stream.next_group += 1
     stream.groups += 1
-    group = Group(engine, stream, name, raw)
+    engine.rows.put(element_prefix(stream.oid, KIND_STREAM_GROUP) + name, U32.pack(number))
+    group = Group(engine, stream, name, number, GROUP_RECORD.pack(last, read, 0, 0, 0, MAX_ID, ZERO_ID))
     group.save()
     return group
 
 
 def destroy(engine: Engine, stream: Stream, group: Group) -> None:
     """Remove a group with all that belongs to it. The stream's header changes too."""
-    engine.rows.delete(element_prefix(stream.oid, KIND_STREAM_GROUP) + group.name)
     stream.groups -= 1
-    for start, stop in group.row_ranges()[1:]:
+    for start, stop in group.row_ranges():
         streams.drop_rows(engine, start, stop, max(group.pending, group.consumers))
 
 
@@ -377,6 +395,3 @@ def lag(stream: Stream, group: Group) -> int | None:
         return stream.added - group.read
     read = estimate_read(stream, group.last)
     return None if read == NOT_KNOWN else stream.added - read
-
-
-assert GROUP_RECORD.size == 4 + ID_BYTES + 8 + 8 + 4 + 4 + 2 * ID_BYTES

@@ -9,9 +9,12 @@ removes exactly what it removes there, and trimming millions of entries reads on
 
 `id` is that of the node's first entry ever, `last` of its last one, `live` entries are left, `deleted` are not;
 `size_bytes` is what Redis' listpack takes but for its two counters, `digest` tells whether an entry has the same field
-names as the first one. The last node, to which entries are added, has no row: it is in the header (`Stream.tail` and so
-on), with the ID of the first node (`head`) and the number of all (`nodes`). A node of which nothing is left goes away
-when its last entry is deleted by its ID, but stays for a while when it was trimmed: as in Redis.
+names as the first one. Most changes happen at the ends, so the header has both end nodes: the last one, to which
+entries are added, whole (`Stream.tail` and so on) and without a row; of the first one (`head`) what changes, and then
+the counters in its row are out of date. If there is only one node it is the tail.
+
+A node of which nothing is left goes away when its last entry is deleted by its ID, but stays for a while when it was
+trimmed: as in Redis.
 
 Source: https://redis.io/docs/latest/commands/xtrim/ and the observed behaviour of redis-server
 """
@@ -26,7 +29,7 @@ from xxhash import xxh64_digest
 
 from diskkv.codec.keys import prefix_successor
 from diskkv.codec.listpack_size import EMPTY_BYTES, entry_bytes, integer_bytes
-from diskkv.datatypes.streams import ENTRY_AT, MAX_ID, ZERO_ID, Stream, node_prefix, unpack_id
+from diskkv.datatypes.streams import ENTRY_AT, MAX_ID, Stream, node_prefix, unpack_id
 from diskkv.engine.engine import Engine
 from diskkv.errors import CorruptionError
 
@@ -68,25 +71,27 @@ def decode(row: bytes, raw: bytes) -> Node:
 
 def add(engine: Engine, stream: Stream, entry_id: bytes, fields: Sequence[bytes]) -> None:
     """Count an entry that is added at the end."""
-    config = engine.config
     names = fields[::2]
     digest = xxh64_digest(b"\x00".join(names))
-    live: int = stream.tail_live
-    deleted: int = stream.tail_deleted
     if stream.nodes:
-        size = stream.tail_bytes + integer_bytes(live) + integer_bytes(deleted)
-        limit = config.stream_node_max_bytes
+        config = engine.config
+        live = stream.tail_live
+        deleted = stream.tail_deleted
         most = config.stream_node_max_entries
-        if size + sum(map(len, fields)) < (limit if 0 < limit <= _LARGEST_NODE_BYTES else _LARGEST_NODE_BYTES) and (
-            not most or live + deleted < most
-        ):
+        limit = config.stream_node_max_bytes
+        if not 0 < limit <= _LARGEST_NODE_BYTES:
+            limit = _LARGEST_NODE_BYTES
+        size = stream.tail_bytes + sum(map(len, fields))
+        size += 4 if live < 128 and deleted < 128 else integer_bytes(live) + integer_bytes(deleted)
+        if size < limit and (not most or live + deleted < most):
             stream.tail_bytes += _entry_bytes(stream.tail, entry_id, fields, digest == stream.tail_digest)
             stream.tail_live = live + 1
             stream.tail_last = entry_id
             return
-        _put(engine, stream, _tail(stream))
-    else:
-        stream.head = entry_id
+        tail = _tail(stream)
+        _put(engine, stream, tail)
+        if stream.nodes == 1:
+            set_head(stream, tail)
     stream.nodes += 1
     stream.tail = stream.tail_last = entry_id
     stream.tail_live = 1
@@ -130,23 +135,28 @@ def _put(engine: Engine, stream: Stream, node: Node) -> None:
     engine.rows.put(node_prefix(stream) + node.first, node.encode())
 
 
-def head(engine: Engine, stream: Stream) -> Node:
-    """The first node of a stream that has any."""
+def head(stream: Stream) -> Node:
+    """The first node of a stream that has any; unless it is the only one, its size and digest are not known."""
     if stream.nodes == 1:
         return _tail(stream)
-    row = node_prefix(stream) + stream.head
-    raw = engine.rows.get(row)
-    if raw is None:
-        message = f"node of a stream in row {row.hex()} is missing"
-        raise CorruptionError(message)
-    return decode(row, raw)
+    return Node(stream.head, stream.head_last, stream.head_live, stream.head_deleted, 0, b"")
+
+
+def set_head(stream: Stream, node: Node) -> None:
+    """Make a node the first one."""
+    stream.head = node.first
+    stream.head_last = node.last
+    stream.head_live = node.live
+    stream.head_deleted = node.deleted
 
 
 def all_nodes(engine: Engine, stream: Stream) -> Iterator[Node]:
-    """Every node in order; not to be changed meanwhile."""
+    """Every node in order; only those that were answered already may be changed meanwhile."""
     if stream.nodes > 1:
         prefix = node_prefix(stream)
-        for row, raw in engine.rows.scan(prefix + stream.head, prefix_successor(prefix)):
+        rows = engine.rows.scan(prefix + stream.head + b"\x00", prefix_successor(prefix))
+        yield head(stream)
+        for row, raw in rows:
             yield decode(row, raw)
     if stream.nodes:
         yield _tail(stream)
@@ -156,9 +166,8 @@ def _node_of(engine: Engine, stream: Stream, entry_id: bytes) -> Node:
     """The node that an entry belongs to."""
     if entry_id >= stream.tail:
         return _tail(stream)
-    node = head(engine, stream)
-    if entry_id <= node.last:
-        return node
+    if entry_id <= stream.head_last:
+        return head(stream)
     prefix = node_prefix(stream)
     for row, raw in engine.rows.scan(prefix + stream.head, prefix + entry_id + b"\x00", True):
         return decode(row, raw)
@@ -182,6 +191,8 @@ def shrink(engine: Engine, stream: Stream, node: Node, count: int) -> None:
     if node.first == stream.tail:
         stream.tail_live = node.live
         stream.tail_deleted = node.deleted
+    elif node.first == stream.head:
+        set_head(stream, node)
     else:
         _put(engine, stream, node)
 
@@ -192,22 +203,28 @@ def drop(engine: Engine, stream: Stream, node: Node) -> None:
     if not stream.nodes:
         return
     prefix = node_prefix(stream)
-    if node.first != stream.tail:
-        engine.rows.delete(prefix + node.first)
-        if node.first == stream.head:
-            stream.head = _next(engine, stream, node.first)
+    if node.first == stream.tail:
+        before = _beside(engine, prefix + stream.head, prefix + MAX_ID, True)
+        if before.first == stream.head:
+            before.live = stream.head_live
+            before.deleted = stream.head_deleted
+        engine.rows.delete(prefix + before.first)
+        _set_tail(stream, before)
         return
-    for row, raw in engine.rows.scan(prefix + stream.head, prefix + MAX_ID, True):
-        before = decode(row, raw)
-        engine.rows.delete(row)
-        set_tail(stream, before)
-        return
-    message = f"stream {stream.oid} has no nodes but the last one"
+    engine.rows.delete(prefix + node.first)
+    if node.first == stream.head and stream.nodes > 1:
+        set_head(stream, _beside(engine, prefix + node.first + b"\x00", prefix + MAX_ID, False))
+
+
+def _beside(engine: Engine, start: bytes, stop: bytes, reverse: bool) -> Node:
+    """The first node (the last one in reverse) that has a row in this range."""
+    for row, raw in engine.rows.scan(start, stop, reverse):
+        return decode(row, raw)
+    message = f"no node of a stream between {start.hex()} and {stop.hex()}, where one should be"
     raise CorruptionError(message)
 
 
-def set_tail(stream: Stream, node: Node) -> None:
-    """Make a node the one that entries are added to; it has no row."""
+def _set_tail(stream: Stream, node: Node) -> None:
     stream.tail = node.first
     stream.tail_last = node.last
     stream.tail_live = node.live
@@ -216,21 +233,9 @@ def set_tail(stream: Stream, node: Node) -> None:
     stream.tail_digest = node.digest
 
 
-def _next(engine: Engine, stream: Stream, first: bytes) -> bytes:
-    """The ID of the node behind this one."""
-    if stream.nodes == 1:
-        return stream.tail
-    prefix = node_prefix(stream)
-    for row, _ in engine.rows.scan(prefix + first + b"\x00", prefix + MAX_ID):
-        return row[ENTRY_AT:]
-    return stream.tail
-
-
 def find_first(engine: Engine, stream: Stream, start: bytes) -> bytes:
-    """The ID of the first entry, which is not below `start`; zero when there is none."""
-    if not stream.length:
-        return ZERO_ID
-    node = head(engine, stream)
+    """The ID of the first entry, which is not below `start`; the stream has one."""
+    node = head(stream)
     if not node.live:
         node = next(node for node in all_nodes(engine, stream) if node.live)
     # Scans are kept within a node because each copies what the turn staged in its range.

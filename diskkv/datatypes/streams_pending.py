@@ -117,7 +117,7 @@ def claim(
         if pending is None:
             if not how.force:
                 continue
-            pending = Pending(entry_id, b"", now_ms, 1)
+            pending = Pending(entry_id, consumer.number, now_ms, 1)
         elif how.min_idle_ms and now_ms - pending.delivered_ms < how.min_idle_ms:
             continue
         pending.delivered_ms = how.delivered_ms

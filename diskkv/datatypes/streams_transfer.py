@@ -42,14 +42,14 @@ def export(engine: Engine, value: Value) -> RdbValue:
 
 
 def _export_group(group: Group) -> StreamGroup:
-    owned: dict[bytes, list[tuple[int, int]]] = {}
+    owned: dict[int, list[tuple[int, int]]] = {}
     pending = []
     for item in group.scan_pending(ZERO_ID, MAX_ID):
         entry_id = unpack_id(item.id)
         pending.append(StreamPending(entry_id, item.delivered_ms, item.deliveries))
         owned.setdefault(item.consumer, []).append(entry_id)
     consumers = [
-        StreamConsumer(consumer.name, consumer.seen_ms, consumer.active_ms, owned.get(consumer.name, []))
+        StreamConsumer(consumer.name, consumer.seen_ms, consumer.active_ms, owned.get(consumer.number, []))
         for consumer in group.all_consumers()
     ]
     return StreamGroup(group.name, unpack_id(group.last), group.read, pending, consumers)
@@ -80,7 +80,7 @@ def _load_group(engine: Engine, stream: Stream, value: StreamGroup) -> None:
         made.active_ms = consumer.active_time_ms
         for entry_id in consumer.pending:
             item = details[entry_id]
-            pending = Pending(pack_id(*entry_id), consumer.name, item.delivery_time_ms, item.delivery_count)
+            pending = Pending(pack_id(*entry_id), made.number, item.delivery_time_ms, item.delivery_count)
             group.assign(pending, made, True)
     group.save()
 

@@ -76,7 +76,7 @@ GROUPS = {
     ),
     "scripting": Group(
         "EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO FUNCTION SCRIPT",
-        ("test_scripting.py", "test_examples_scripting.py"),
+        ("test_scripting.py", "test_examples_scripting.py", "test_examples_script_calls.py"),
     ),
     "pubsub": Group(
         "PSUBSCRIBE PUBLISH PUBSUB PUNSUBSCRIBE SPUBLISH SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE UNSUBSCRIBE",
