@@ -16,7 +16,7 @@ from diskkv.codec.rdb_decode import is_empty, read_value
 from diskkv.codec.rdb_encode import encode_value
 from diskkv.codec.rdb_source import RdbSource
 from diskkv.codec.rdb_strings import encode_raw_string
-from diskkv.codec.rdb_values import HashValue, RdbDataError, RdbValue, RdbVersionError
+from diskkv.codec.rdb_values import HashValue, RdbDataError, RdbValue, RdbVersionError, StreamValue
 
 DEFAULT_EXPAND_LIMIT_BYTES = 1 << 30
 
@@ -29,11 +29,13 @@ def is_known_version(version: int) -> bool:
 
 
 def dump_version(value: RdbValue) -> int:
-    """The lowest RDB version that expresses `value` without loss: 12 with field expiry, else 11.
+    """The RDB version to write: 12 for field expiry, 11 for streams (whose consumers' times 10 lacks), else 10.
 
-    Redis 7.2 and later and every Valkey read 11; Redis 7.4 and later read 12.
+    Redis 7.0 and later read 10, 7.2 and later and every Valkey 11, 7.4 and later 12.
     """
-    return rdb.FIELD_EXPIRY_VERSION if isinstance(value, HashValue) and value.has_expiry else rdb.LOSSLESS_VERSION
+    if isinstance(value, HashValue) and value.has_expiry:
+        return rdb.FIELD_EXPIRY_VERSION
+    return rdb.LOSSLESS_VERSION if isinstance(value, StreamValue) else rdb.LISTPACK_VERSION
 
 
 def dump_payload(value: RdbValue, version: int | None = None, compress: bool = False) -> bytes:

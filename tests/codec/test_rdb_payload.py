@@ -87,7 +87,8 @@ def test_scores_survive_as_text(score: float) -> None:
 
 
 def test_version_is_as_low_as_the_value_allows() -> None:
-    assert dump_version(HashValue([(b"f", b"v", 0)])) == 11
+    assert dump_version(HashValue([(b"f", b"v", 0)])) == 10
+    assert dump_version(StreamValue()) == 11
     assert dump_version(HashValue([(b"f", b"v", 1)])) == 12
     assert load_payload(dump_payload(HashValue([(b"f", b"v", 1)]))) == HashValue([(b"f", b"v", 1)])
 
