@@ -13,7 +13,7 @@ from diskkv.resp.reply import array, bulk, bulks, integer, push
 from diskkv.services.client import Client
 
 _LISTEN = Flag.PUBSUB | Flag.NOSCRIPT | Flag.LOADING | Flag.STALE
-_PUBLISH = Flag.PUBSUB | Flag.LOADING | Flag.STALE | Flag.FAST
+_PUBLISH = Flag.PUBSUB | Flag.LOADING | Flag.STALE | Flag.FAST | Flag.MAY_REPLICATE
 _LOOK = Flag.PUBSUB | Flag.LOADING | Flag.STALE
 
 

@@ -223,7 +223,7 @@ class FunctionStore:
             raise CommandError(b"ERR given type is not a function") from None
         restored = FunctionStore(self._engine)
         for code in codes:
-            restored.load(code, timeout_ms=0)
+            restored.load(code)
         if policy == b"FLUSH":
             self.libraries, self._functions = restored.libraries, restored._functions
             return
