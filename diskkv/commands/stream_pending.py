@@ -21,7 +21,7 @@ from diskkv.commands.stream_arguments import (
 )
 from diskkv.commands.stream_read import touch_consumer
 from diskkv.datatypes import streams_edit, streams_groups, streams_pending
-from diskkv.datatypes.streams import MAX_ID, ZERO_ID, Stream
+from diskkv.datatypes.streams import ZERO_ID, Stream
 from diskkv.datatypes.streams_groups import Group
 from diskkv.datatypes.streams_pending import Claim
 from diskkv.errors import CommandError, CommandSyntaxError
@@ -133,14 +133,12 @@ def xpending(client: Client, argv: list[bytes]) -> bytes:
 def _pending_summary(client: Client, group: Group) -> bytes:
     if not group.pending:
         return b"*4\r\n" + ZERO + client.null + client.null + client.null_array
-    lowest = next(group.scan_pending(ZERO_ID, MAX_ID)).id
-    highest = next(group.scan_pending(ZERO_ID, MAX_ID, True)).id
     consumers = [
         b"*2\r\n" + bulk(consumer.name) + bulk(b"%d" % consumer.pending)
         for consumer in group.all_consumers()
         if consumer.pending
     ]
-    return array([integer(group.pending), id_reply(lowest), id_reply(highest), array(consumers)])
+    return array([integer(group.pending), id_reply(group.lowest), id_reply(group.highest_pending()), array(consumers)])
 
 
 def _pending_entries(client: Client, group: Group, query: _Query) -> bytes:

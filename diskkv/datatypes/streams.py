@@ -4,6 +4,7 @@ An ID is 16 bytes in here, milliseconds and sequence number as big-endian u64, s
 row keys as they are. A stream always has rows:
 
     KIND_STREAM_ENTRY             sub = epoch:u32 id              value: msgpack of [field, value, ...]
+                                  sub = ffffffff                  value: empty; a guard, see below
     KIND_STREAM_NODE              sub = epoch:u32 id              see streams_nodes.py
     groups, consumers and what is pending with them: see streams_groups.py
 
@@ -14,6 +15,11 @@ No row of an entry below `first` is ever read: trimming moves `first` up, and sc
 what was deleted. Rows of many entries that were trimmed at once are left to the reclaimer. IDs only grow, so these rows
 are not written again, with one exception: XSETID may set the last ID of an empty stream back, and then a new epoch
 begins, whose rows are apart from those of the old one.
+
+A LevelDB iterator that has reached the last row of a range looks for the next row that exists, wherever that is, and a
+reverse one begins by doing so; it may walk over any number of deleted rows, of this or another value. So scans here
+take no more rows than are known to be there, and where that is not enough a guard row ends the range, which lives as
+long as the stream.
 
 Reads and writes here touch a bounded number of rows per entry that they read, add or delete; nothing walks the stream.
 Source: https://redis.io/docs/latest/develop/data-types/streams/
@@ -185,7 +191,14 @@ _NO_ENTRIES = (ZERO_ID, ZERO_ID, 0, ZERO_ID, 0, 0, 0, 0, b"", b"", 0, 0, b"", b"
 
 def new(engine: Engine, expire_ms: int = 0) -> Stream:
     """An empty stream; it exists once its header is put."""
-    return Stream(Header(STREAM, None, expire_ms, engine.new_oid(), 0, _NO_ENTRIES))
+    stream = Stream(Header(STREAM, None, expire_ms, engine.new_oid(), 0, _NO_ENTRIES))
+    engine.rows.put(guard_row(stream), b"")
+    return stream
+
+
+def guard_row(stream: Stream) -> bytes:
+    """The row behind all entries."""
+    return element_prefix(stream.oid, KIND_STREAM_ENTRY) + b"\xff" * U32.size
 
 
 def require_stream(value: Value) -> Header:
@@ -213,9 +226,11 @@ def read_range(
 ) -> list[tuple[bytes, bytes]]:
     """(ID, packed fields) of up to `count` entries (0: all) with start <= ID <= end, in order or in reverse."""
     found: list[tuple[bytes, bytes]] = []
+    border = stream.first if reverse else stream.tail_last
     for row, raw in scan(engine, stream, start, end, reverse):
-        found.append((row[ENTRY_AT:], raw))
-        if len(found) == count:
+        entry_id = row[ENTRY_AT:]
+        found.append((entry_id, raw))
+        if len(found) == count or entry_id == border:
             break
     return found
 
@@ -236,40 +251,59 @@ def last_entry_id(engine: Engine, stream: Stream) -> bytes:
 
 # ---- what follows the first entry
 
-# Redis' queues delete from the head: XADD MAXLEN, XDEL of what was acknowledged. To find the next entry each time would
-# be a range scan each time, so some IDs are looked up at once and kept (`Engine.mirrors`): those that follow `first`.
-_AHEAD = 64
-_MOST_AHEAD = 256
+# Queues delete from the head: XADD MAXLEN, XACK in order, XDEL of what was acknowledged. To find the next entry would
+# be a range scan each time, so some IDs are looked up at once and kept in memory (`Engine.mirrors`).
+AHEAD = 64
+_MOST_MIRRORS = 256
 _REGISTER = -1
-"""Where `Engine.mirrors` has the object ids of the streams of which something is kept, to bound their number."""
+"""Where `Engine.mirrors` has the object ids of the streams that have a mirror, to bound their number."""
 
 
-def following(engine: Engine, stream: Stream) -> bytes:
-    """The ID of the entry behind the first one, which must exist and is about to become the first."""
+class Mirror:
+    """IDs looked up ahead: of the entries behind the first one, and for each group behind its lowest pending one."""
+
+    __slots__ = ("entries", "pending")
+
+    def __init__(self) -> None:
+        self.entries: deque[bytes] = deque()
+        self.pending: dict[int, deque[bytes]] = {}
+
+
+def mirror_of(engine: Engine, stream: Stream) -> Mirror:
+    """The stream's mirror, to be changed; a rollback drops it."""
     mirrors = engine.mirrors
     oid = stream.oid
-    ahead: deque[bytes] | None = mirrors.get(oid)
     engine.journal.append((mirrors, oid, None))
-    if not ahead:
-        start = stream.prefix + stream.first + b"\x00"
-        rows = engine.rows.scan(start, stream.prefix + MAX_ID + b"\x00")
-        ahead = mirrors[oid] = deque(row[ENTRY_AT:] for row, _ in islice(rows, _AHEAD))
+    found: Mirror | None = mirrors.get(oid)
+    if found is None:
+        found = mirrors[oid] = Mirror()
         register: dict[int, None] = mirrors.setdefault(_REGISTER, {})
-        register.pop(oid, None)
         register[oid] = None
-        if len(register) > _MOST_AHEAD:
+        if len(register) > _MOST_MIRRORS:
             oldest = next(iter(register))
             del register[oldest]
             mirrors.pop(oldest, None)
+    return found
+
+
+def following(engine: Engine, stream: Stream) -> bytes:
+    """The ID of the entry that follows the first one, which is being deleted and does not count any more."""
+    ahead = mirror_of(engine, stream).entries
     if not ahead:
-        message = f"stream {oid} has {stream.length} entries and none behind {stream.first.hex()}"
+        start = stream.prefix + stream.first + b"\x00"
+        rows = engine.rows.scan(start, stream.prefix + MAX_ID + b"\x00")
+        ahead.extend(row[ENTRY_AT:] for row, _ in islice(rows, min(AHEAD, stream.length)))
+    if not ahead:
+        message = f"stream {stream.oid} has {stream.length} entries and none behind {stream.first.hex()}"
         raise CorruptionError(message)
     return ahead.popleft()
 
 
 def forget_following(engine: Engine, stream: Stream) -> None:
     """Must be called when an entry other than the first one is deleted."""
-    engine.mirrors.pop(stream.oid, None)
+    mirror: Mirror | None = engine.mirrors.get(stream.oid)
+    if mirror is not None:
+        mirror.entries.clear()
 
 
 # ---- IDs for new entries
@@ -310,13 +344,14 @@ def set_last_id(engine: Engine, stream: Stream, last: bytes) -> None:
 
 
 def drop_rows(engine: Engine, start: bytes, stop: bytes, count: int) -> None:
-    """Delete about `count` rows with start <= row < stop, now or, when there are many, in the background."""
+    """Delete the `count` rows with start <= row < stop, now or, when there are many, in the background."""
     if count > INLINE_ROWS:
         engine.rows.put(garbage_row(GARBAGE_ROWS, engine.new_oid()), encode_row_range(start, stop))
         engine.has_garbage = True
         return
-    for row, _ in engine.rows.scan(start, stop):
-        engine.rows.delete(row)
+    if count:
+        for row, _ in islice(engine.rows.scan(start, stop), count):
+            engine.rows.delete(row)
 
 
 def node_prefix(stream: Stream) -> bytes:

@@ -204,8 +204,8 @@ def _trim_first_node(engine: Engine, stream: Stream, how: Trim) -> None:
     if surplus is not None and surplus <= _FEW:
         for _ in range(surplus):
             engine.rows.delete(stream.prefix + stream.first)
+            stream.length -= 1
             stream.first = streams.following(engine, stream)
-        stream.length -= surplus
         streams_nodes.shrink(engine, stream, node, surplus)
         return
     start = stream.prefix + max(stream.first, node.first)

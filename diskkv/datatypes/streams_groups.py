@@ -9,15 +9,16 @@
                                   value: seen_ms:i64 active_ms:i64 pending:u64 name
     KIND_STREAM_GROUP_PENDING     sub = group:u32 id
                                   value: delivered_ms:i64 deliveries:u64 consumer:u32
+                                  sub = group:u32 17 * ff            value: empty; a guard, see streams.py
     KIND_STREAM_CONSUMER_PENDING  sub = group:u32 consumer:u32 id    value: empty
 
 Groups and consumers have numbers, so that their names are not repeated in every row; a stream never gives a number
 twice. Names are in rows apart from what changes with every delivery: LevelDB keeps the old versions of a row for a
 while, and a scan over rows that are written all the time walks over all of these.
 
-`last` is the last ID delivered and `read` the number of entries up to it (-1: not known). No pending entry is below
-`lowest` or above `highest`: reading the list begins behind what was acknowledged at its start, and a delivery of IDs
-that are new to the group need not look whether they are pending already.
+`last` is the last ID delivered and `read` the number of entries up to it (-1: not known). `lowest` is the lowest
+pending ID, so that reading the list does not begin with walking over what was acknowledged; no pending entry is above
+`highest`, so that a delivery of IDs new to the group need not look whether they are pending already.
 
 Delivering, acknowledging and claiming an entry are point reads and writes. XGROUP DESTROY leaves the rows of a long
 list to the reclaimer; only XGROUP DELCONSUMER walks the pending entries of the consumer.
@@ -27,7 +28,10 @@ Source: https://redis.io/docs/latest/develop/data-types/streams/#consumer-groups
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from struct import Struct
 from struct import error as StructError
 
@@ -44,7 +48,7 @@ from diskkv.codec.keys import (
     prefix_successor,
 )
 from diskkv.datatypes import streams
-from diskkv.datatypes.streams import MAX_ID, ZERO_ID, Stream, group_prefix, next_id
+from diskkv.datatypes.streams import MAX_ID, ZERO_ID, Mirror, Stream, group_prefix
 from diskkv.engine.engine import Engine
 from diskkv.errors import CorruptionError
 
@@ -55,6 +59,7 @@ NEVER_ACTIVE = -1
 GROUP_RECORD = Struct(">16sqQII16s16s")
 CONSUMER_RECORD = Struct(">qqQ")
 PENDING_RECORD = Struct(">qQI")
+_GUARD = MAX_ID + b"\xff"
 
 
 class Pending:
@@ -136,11 +141,20 @@ class Group:
             ),
         )
 
-    def row_ranges(self) -> list[tuple[bytes, bytes]]:
-        """Start and stop of all rows of the group, its name first."""
+    def row_ranges(self) -> list[tuple[bytes, bytes, int]]:
+        """(start, stop, number of rows) for all rows of the group, as of the last `save`."""
         name = element_prefix(self.stream.oid, KIND_STREAM_GROUP) + self.name
-        prefixes = [group_prefix(self.stream, kind, self.number) for kind in _NUMBERED_KINDS]
-        return [(name, name + b"\x00"), *((prefix, prefix_successor(prefix)) for prefix in prefixes)]
+        ranges = [(name, name + b"\x00", 1)]
+        for kind, count in (
+            (KIND_STREAM_GROUP_STATE, 1),
+            (KIND_STREAM_CONSUMER, self.consumers),
+            (KIND_STREAM_CONSUMER_STATE, self.consumers),
+            (KIND_STREAM_GROUP_PENDING, self.pending + 1),
+            (KIND_STREAM_CONSUMER_PENDING, self.pending),
+        ):
+            prefix = group_prefix(self.stream, kind, self.number)
+            ranges.append((prefix, prefix_successor(prefix), count))
+        return ranges
 
     def _corrupt(self, what: bytes, raw: bytes) -> CorruptionError:
         name = f"group {self.name.hex()} of stream {self.stream.oid}"
@@ -177,7 +191,8 @@ class Group:
     def all_consumers(self) -> Iterator[Consumer]:
         """Every consumer, by name."""
         if self.consumers:
-            for _, raw in self.engine.rows.scan(self._name_prefix, prefix_successor(self._name_prefix)):
+            rows = self.engine.rows.scan(self._name_prefix, prefix_successor(self._name_prefix))
+            for _, raw in islice(rows, self.consumers):
                 yield self.consumer_by_number(U32.unpack(raw)[0])
 
     def delete_consumer(self, consumer: Consumer) -> int:
@@ -185,14 +200,18 @@ class Group:
         rows = self.engine.rows
         start = self._pending_prefix_of(consumer)
         size = len(start)
-        for row, _ in rows.scan(start, prefix_successor(start)):
+        for row, _ in islice(rows.scan(start, prefix_successor(start)), consumer.pending):
             rows.delete(row)
             rows.delete(self.pending_prefix + row[size:])
         rows.delete(self._name_prefix + consumer.name)
         rows.delete(self._state_prefix + U32.pack(consumer.number))
         del self._touched[consumer.number]
         self.consumers -= 1
-        self._count_pending(-consumer.pending)
+        if consumer.pending:
+            self._count_pending(-consumer.pending)
+            self._forget_following(ZERO_ID)
+            if self.pending:
+                self.lowest = self._pending_from(self.lowest, 1)[0]
         return consumer.pending
 
     # ---- pending entries
@@ -211,7 +230,8 @@ class Group:
             return
         prefix = self.pending_prefix
         size = len(prefix)
-        for row, raw in self.engine.rows.scan(prefix + start, prefix + end + b"\x00", reverse):
+        stop = prefix + min(end, self.highest) + b"\x00"
+        for row, raw in islice(self.engine.rows.scan(prefix + start, stop, reverse), self.pending):
             yield self._decode_pending(row[size:], raw)
 
     def scan_pending_of(self, consumer: Consumer, start: bytes, end: bytes) -> Iterator[Pending]:
@@ -222,7 +242,7 @@ class Group:
         rows = self.engine.rows
         prefix = self._pending_prefix_of(consumer)
         size = len(prefix)
-        for row, _ in rows.scan(prefix + start, prefix + end + b"\x00"):
+        for row, _ in islice(rows.scan(prefix + start, prefix + end + b"\x00"), consumer.pending):
             entry_id = row[size:]
             raw = rows.get(self.pending_prefix + entry_id)
             if raw is None:
@@ -230,16 +250,23 @@ class Group:
                 raise CorruptionError(message)
             yield self._decode_pending(entry_id, raw)
 
+    def highest_pending(self) -> bytes:
+        """The highest pending ID of a list that is not empty."""
+        if self.pending == 1:
+            return self.lowest
+        if self.engine.rows.get(self.pending_prefix + self.highest) is not None:
+            return self.highest
+        return next(self.scan_pending(ZERO_ID, MAX_ID, True)).id
+
     def assign(self, pending: Pending, consumer: Consumer, is_new: bool) -> None:
         """Make (or leave) an entry pending with `consumer`; `pending` has its new time and count, and its old owner."""
         rows = self.engine.rows
         entry_id = pending.id
         if is_new:
+            self._forget_following(entry_id)
             self._count_pending(1)
-            if entry_id < self.lowest:
-                self.lowest = entry_id
-            if entry_id > self.highest:
-                self.highest = entry_id
+            self.lowest = min(self.lowest, entry_id)
+            self.highest = max(self.highest, entry_id)
         if is_new or pending.consumer != consumer.number:
             if not is_new:
                 self._take_from_owner(pending)
@@ -256,6 +283,7 @@ class Group:
         value = PENDING_RECORD.pack(now_ms, 1, consumer.number)
         added = len(ids)
         owned = added
+        self._forget_following(ids[0])
         for entry_id in ids:
             if entry_id <= self.highest:
                 before = self.get_pending(entry_id)
@@ -274,8 +302,34 @@ class Group:
         self._take_from_owner(pending)
         self.engine.rows.delete(self.pending_prefix + pending.id)
         self._count_pending(-1)
-        if pending.id == self.lowest and pending.id != MAX_ID:
-            self.lowest = next_id(pending.id)
+        if not self.pending:
+            return
+        ahead = streams.mirror_of(self.engine, self.stream).pending.setdefault(self.number, deque())
+        if pending.id != self.lowest:
+            if ahead and pending.id <= ahead[-1]:
+                with suppress(ValueError):
+                    ahead.remove(pending.id)
+            return
+        if not ahead:
+            ahead.extend(self._pending_from(pending.id, streams.AHEAD))
+        self.lowest = ahead.popleft()
+
+    def _pending_from(self, start: bytes, count: int) -> list[bytes]:
+        """Up to `count` IDs from `start` on; raises CorruptionError when there is none."""
+        prefix = self.pending_prefix
+        size = len(prefix)
+        rows = self.engine.rows.scan(prefix + start, prefix + self.highest + b"\x00")
+        found = [row[size:] for row, _ in islice(rows, min(count, self.pending))]
+        if not found:
+            message = f"group {self.name.hex()} of stream {self.stream.oid} has {self.pending} pending entries, not 0"
+            raise CorruptionError(message)
+        return found
+
+    def _forget_following(self, entry_id: bytes) -> None:
+        """An entry becomes pending that may not be the last one: what was looked up ahead does not have it."""
+        mirror: Mirror | None = self.engine.mirrors.get(self.stream.oid)
+        if mirror is not None and entry_id <= self.highest:
+            mirror.pending.pop(self.number, None)
 
     def _take_from_owner(self, pending: Pending) -> None:
         owner = self.consumer_by_number(pending.consumer)
@@ -285,6 +339,7 @@ class Group:
     def _count_pending(self, delta: int) -> None:
         self.pending += delta
         if not self.pending:
+            self._forget_following(ZERO_ID)
             self.lowest = MAX_ID
             self.highest = ZERO_ID
 
@@ -297,15 +352,6 @@ class Group:
         except StructError as exc:
             raise self._corrupt(b"pending entry", raw) from exc
         return Pending(entry_id, consumer, delivered_ms, deliveries)
-
-
-_NUMBERED_KINDS = (
-    KIND_STREAM_GROUP_STATE,
-    KIND_STREAM_CONSUMER,
-    KIND_STREAM_CONSUMER_STATE,
-    KIND_STREAM_GROUP_PENDING,
-    KIND_STREAM_CONSUMER_PENDING,
-)
 
 
 # ---- the groups of a stream
@@ -331,7 +377,7 @@ def all_groups(engine: Engine, stream: Stream) -> list[Group]:
     prefix = element_prefix(stream.oid, KIND_STREAM_GROUP)
     return [
         _load(engine, stream, row[ELEMENT_PREFIX_SIZE:], raw)
-        for row, raw in engine.rows.scan(prefix, prefix_successor(prefix))
+        for row, raw in islice(engine.rows.scan(prefix, prefix_successor(prefix)), stream.groups)
     ]
 
 
@@ -342,6 +388,7 @@ def create(engine: Engine, stream: Stream, name: bytes, last: bytes, read: int) 
     stream.groups += 1
     engine.rows.put(element_prefix(stream.oid, KIND_STREAM_GROUP) + name, U32.pack(number))
     group = Group(engine, stream, name, number, GROUP_RECORD.pack(last, read, 0, 0, 0, MAX_ID, ZERO_ID))
+    engine.rows.put(group.pending_prefix + _GUARD, b"")
     group.save()
     return group
 
@@ -349,8 +396,8 @@ def create(engine: Engine, stream: Stream, name: bytes, last: bytes, read: int) 
 def destroy(engine: Engine, stream: Stream, group: Group) -> None:
     """Remove a group with all that belongs to it. The stream's header changes too."""
     stream.groups -= 1
-    for start, stop in group.row_ranges():
-        streams.drop_rows(engine, start, stop, max(group.pending, group.consumers))
+    for start, stop, count in group.row_ranges():
+        streams.drop_rows(engine, start, stop, count)
 
 
 # ---- how far a group is

@@ -22,6 +22,7 @@ Source: https://redis.io/docs/latest/commands/xtrim/ and the observed behaviour 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from struct import Struct
 from struct import error as StructError
 
@@ -155,8 +156,9 @@ def all_nodes(engine: Engine, stream: Stream) -> Iterator[Node]:
     if stream.nodes > 1:
         prefix = node_prefix(stream)
         rows = engine.rows.scan(prefix + stream.head + b"\x00", prefix_successor(prefix))
+        between = stream.nodes - 2
         yield head(stream)
-        for row, raw in rows:
+        for row, raw in islice(rows, between):
             yield decode(row, raw)
     if stream.nodes:
         yield _tail(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 
 from diskkv.codec.header import STREAM, Header, Value
 from diskkv.codec.keys import object_range
@@ -95,16 +96,18 @@ def copy(engine: Engine, value: Value) -> Value:
     oid = engine.new_oid()
     bulk = Bulk(engine, oid)
     nodes = streams.node_prefix(source)
+    guard = streams.guard_row(source)
     ranges = [
-        (source.prefix + source.first, source.prefix + MAX_ID + b"\x00"),
-        (nodes + source.head, nodes + source.tail),
+        (source.prefix + source.first, source.prefix + MAX_ID + b"\x00", source.length),
+        (guard, guard + b"\x00", 1),
+        (nodes + source.head, nodes + source.tail, max(source.nodes - 1, 0)),
     ]
     for group in streams_groups.all_groups(engine, source):
         ranges += group.row_ranges()
     size = len(object_range(oid)[0])
     target = object_range(oid)[0]
-    for start, stop in ranges:
-        for row, raw in engine.rows.scan(start, stop):
+    for start, stop, count in ranges:
+        for row, raw in islice(engine.rows.scan(start, stop), count):
             bulk.put(target + row[size:], raw)
     bulk.finish()
     return Header(STREAM, None, value.expire_ms, oid, value.count, value.ext)
