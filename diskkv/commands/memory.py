@@ -77,6 +77,7 @@ def memory_stats(client: Client, argv: list[bytes]) -> bytes:
     resp = client.resp
     databases = [(index, each) for index, each in sorted(client.engine.databases.items()) if each.keys]
     keys = sum(each.keys for _, each in databases)
+    gauges = instance.gauges
     numbers: dict[str, int | float] = {
         "peak.allocated": found.peak_bytes,
         "total.allocated": found.resident_bytes,
@@ -86,9 +87,9 @@ def memory_stats(client: Client, argv: list[bytes]) -> bytes:
         "clients.normal": found.clients_bytes,
         "cluster.links": 0,
         "aof.buffer": 0,
-        "lua.caches": 0,
-        "functions.caches": 0,
-        "script.VMs": 0,
+        "lua.caches": gauges["used_memory_scripts_eval"](),
+        "functions.caches": gauges["used_memory_functions"](),
+        "script.VMs": gauges["used_memory_vm_total"](),
     }
     after: dict[str, int | float] = {
         "overhead.db.hashtable.lut": 0,

@@ -21,7 +21,7 @@ from diskkv.services.client import Client
 from diskkv.services.scripting.shebang import ScriptFlag
 from diskkv.services.scripts import Scripts
 
-RUN_FLAGS = Flag.NOSCRIPT | Flag.STALE | Flag.SKIP_MONITOR | Flag.NO_MANDATORY_KEYS | Flag.MOVABLEKEYS
+RUN_FLAGS = Flag.NOSCRIPT | Flag.STALE | Flag.SKIP_MONITOR | Flag.NO_MANDATORY_KEYS | Flag.MOVABLEKEYS | Flag.PLAIN
 READONLY_RUN_FLAGS = RUN_FLAGS | Flag.READONLY
 WRITE_FLAGS = RUN_FLAGS | Flag.MAY_REPLICATE
 RUN_COMPLEXITY = "Depends on the script."

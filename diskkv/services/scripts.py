@@ -138,13 +138,22 @@ class Scripts:
         self.caller = client
         self.unchecked = own.tracking is None and bool(instance.fast) and client.user.unrestricted
         self.counted_error = b""
+        executing = instance.executing
+        instance.executing = client
         try:
-            return run(name, keys, args, resp=client.resp, readonly=readonly, command=command)
+            reply = run(name, keys, args, resp=client.resp, readonly=readonly, command=command)
         finally:
             self.caller = own
+            instance.executing = executing
+            messages = b""
+            if executing is None and instance.deferred:
+                # The script was run on the fast path, so its messages to its own caller get their place here.
+                messages = b"".join(instance.deferred)
+                instance.deferred.clear()
             if self.busy:
                 self.busy = False
                 instance.refresh_fast()
+        return reply + messages if messages else reply
 
     def _on_tick(self) -> None:
         """A script has run for long: the server answers other clients that it is busy, and takes SCRIPT KILL."""

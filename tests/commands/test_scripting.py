@@ -207,6 +207,21 @@ def test_pausing_writes_holds_back_scripts_that_may_write(session: Session) -> N
 # ---- those who look on
 
 
+@pytest.mark.parametrize("on_fast_path", [True, False])
+def test_messages_to_the_caller_itself_follow_the_reply(on_fast_path: bool) -> None:
+    session = Session(3)
+    session.call(b"SUBSCRIBE", b"channel")
+    assert bool(session.client.fast)
+    script = b"redis.call('PUBLISH', 'channel', 'message') return 'reply'"
+    if on_fast_path:
+        dispatch.execute_batch(session.client, [[b"EVAL", script, b"0"]], 0, 1)
+        reply = b"".join(session.client.out)
+    else:
+        reply = session.call(b"EVAL", script, b"0")
+    assert reply == b"$5\r\nreply\r\n>3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$7\r\nmessage\r\n"
+    assert session.instance.deferred == [] and session.instance.executing is None
+
+
 def test_monitor_shows_the_script_and_then_its_commands(session: Session) -> None:
     other = session.instance.new_client()
     dispatch.execute(other, [b"MONITOR"])
