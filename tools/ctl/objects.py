@@ -13,7 +13,7 @@ from typing import Protocol
 from xxhash import xxh32_digest, xxh64_intdigest
 
 from diskkv.codec import keys
-from diskkv.codec.header import HASH, LIST, SET, STRING, TYPE_NAMES, ZSET, Header
+from diskkv.codec.header import HASH, LIST, SET, STREAM, STRING, TYPE_NAMES, ZSET, Header
 from diskkv.codec.keys import ELEMENT_PREFIX_SIZE, KIND_HASH_EXPIRY, KIND_HASH_FIELD, U32, U64, object_range
 from diskkv.datatypes.hashes_edit import decode_field, expiry_row_of
 from diskkv.datatypes.members import PREFIX_BYTES
@@ -25,6 +25,7 @@ from tools.ctl.lists import ListCheck
 from tools.ctl.output import Progress
 from tools.ctl.report import ObjectReport, Rows, quoted_part
 from tools.ctl.stats import KINDS
+from tools.ctl.streams import StreamCheck
 from tools.ctl.zsets import ZSetCheck
 
 _NO_KIND = -1
@@ -165,6 +166,7 @@ _CHECKS: dict[int, Callable[[Store, Header, Leftovers, ObjectReport], ObjectChec
     SET: SetCheck,
     ZSET: ZSetCheck,
     HASH: HashCheck,
+    STREAM: StreamCheck,
 }
 
 
@@ -181,8 +183,6 @@ def object_problems(
     `left` are the rows of the object that wait for the reclaimer.
     """
     report = ObjectReport()
-    if value.type not in _CHECKS:
-        return []
     check = _CHECKS[value.type](store, value, left, report)
     rows: Iterator[tuple[bytes, bytes]] = store.scan(*object_range(value.oid))
     for kind, found in groupby(rows if progress is None else progress.watch(rows), _kind_of):
