@@ -56,6 +56,19 @@ def decode_block(block: bytes) -> list[bytes | None]:
     return items
 
 
+def split_entries(block: bytes) -> list[bytes]:
+    """The entries one by one. Raises ValueError when the block is damaged."""
+    entries = []
+    at = 0
+    while at < len(block):
+        behind = at + (2 if block[at] == _LONG else block[at] + 2)
+        if behind > len(block) or block[behind - 1] != block[at]:
+            raise ValueError(_DAMAGED)
+        entries.append(block[at:behind])
+        at = behind
+    return entries
+
+
 def entry_offset(block: bytes, position: int) -> int:
     """Where the entry of an item (0: the first) begins; the end of the block for its number of items.
 

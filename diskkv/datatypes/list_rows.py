@@ -115,6 +115,18 @@ def fill(engine: Engine, oid: int, items: Iterable[bytes]) -> int:
     return index
 
 
+def copy(engine: Engine, oid: int, head: int, tail: int) -> int:
+    """Stage a copy of the rows of a list as a new object; answers its id."""
+    new_oid = engine.new_oid()
+    source = element_prefix(oid, KIND_LIST_ITEM)
+    target = element_prefix(new_oid, KIND_LIST_ITEM)
+    last = ((tail - 1) & BLOCK_MASK) + BLOCK_ITEMS
+    put = engine.rows.put
+    for row, raw in engine.rows.scan(source + encode_i64(head & BLOCK_MASK), source + encode_i64(last)):
+        put(target + row[ELEMENT_PREFIX_SIZE:], raw)
+    return new_oid
+
+
 # ---- scans
 
 
@@ -171,6 +183,88 @@ def scan_back(engine: Engine, oid: int, tail: int, start: int, stop: int) -> Ite
             raise damaged(longs[0][0])
     if longs or index > start:
         raise damaged(block_row(oid, index - 1))
+
+
+def find(
+    engine: Engine, oid: int, bounds: tuple[int, int], start: int, stop: int, item: bytes, reverse: bool = False
+) -> Iterator[int]:
+    """The indexes from `start` to `stop` (exclusive) of items that equal `item`; blocks without it are not decoded.
+
+    `bounds` are head and tail of the list.
+    """
+    head = bounds[0]
+    is_long = len(item) > INLINE_MAX_BYTES
+    entry = encode_entry(item)
+    first, last = start & BLOCK_MASK, ((stop - 1) & BLOCK_MASK) + BLOCK_ITEMS
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    blocks = 0
+    for row, raw in engine.rows.scan(prefix + encode_i64(first), prefix + encode_i64(last), reverse):
+        if len(row) == _BLOCK_ROW_SIZE:
+            blocks += 1
+            if is_long or entry not in raw:
+                continue
+            places = enumerate(_decode(row, raw), max(index_of_row(row), head))
+            for index, found in reversed(list(places)) if reverse else places:
+                if found == item and start <= index < stop:
+                    yield index
+        elif is_long and raw == item and start <= (index := index_of_row(row)) < stop:
+            yield index
+    if blocks != (last - first) // BLOCK_ITEMS:
+        raise damaged(block_row(oid, start))
+
+
+Chunk = tuple[int, int, bytes, dict[int, bytes]]
+"""Some items of one block: the first one's index, their number, their entries, and the long ones by index."""
+
+
+def chunks(
+    engine: Engine, oid: int, bounds: tuple[int, int], start: int, stop: int, reverse: bool = False
+) -> Iterator[Chunk]:
+    """The items with start <= index < stop block by block, from the last one on when `reverse`."""
+    prefix = element_prefix(oid, KIND_LIST_ITEM)
+    first, last = start & BLOCK_MASK, ((stop - 1) & BLOCK_MASK) + BLOCK_ITEMS
+    expected, step = (last - BLOCK_ITEMS, -BLOCK_ITEMS) if reverse else (first, BLOCK_ITEMS)
+    longs: dict[int, bytes] = {}
+    block: tuple[bytes, bytes] | None = None
+    for row, raw in engine.rows.scan(prefix + encode_i64(first), prefix + encode_i64(last), reverse):
+        if len(row) != _BLOCK_ROW_SIZE:
+            longs[index_of_row(row)] = raw
+            continue
+        if row[ELEMENT_PREFIX_SIZE:] != encode_i64(expected):
+            raise damaged(row)
+        expected += step
+        # The long items of a block come behind it, backwards before it.
+        if reverse:
+            yield _chunk(row, raw, longs, bounds, start, stop)
+            longs = {}
+        else:
+            if block is not None:
+                yield _chunk(*block, longs, bounds, start, stop)
+                longs = {}
+            block = row, raw
+    if block is not None:
+        yield _chunk(*block, longs, bounds, start, stop)
+    if expected != (first - BLOCK_ITEMS if reverse else last):
+        raise damaged(block_row(oid, expected))
+
+
+def _chunk(row: bytes, raw: bytes, longs: dict[int, bytes], bounds: tuple[int, int], start: int, stop: int) -> Chunk:
+    block = index_of_row(row)
+    low = max(block, bounds[0])
+    high = min(block + BLOCK_ITEMS, bounds[1])
+    first, last = max(low, start), min(high, stop)
+    try:
+        if last < high:
+            raw = raw[: entry_offset(raw, last - low)]
+        if first > low:
+            raw = raw[entry_offset(raw, first - low) :]
+    except ValueError:
+        raise damaged(row) from None
+    if longs or LONG_ENTRY in raw:
+        longs = {index: item for index, item in longs.items() if first <= index < last}
+        if longs.keys() != {index for index, item in enumerate(_decode(row, raw), first) if item is None}:
+            raise damaged(row)
+    return first, last - first, raw, longs
 
 
 def _take_long(longs: list[tuple[bytes, bytes]], oid: int, index: int) -> bytes:
@@ -238,66 +332,6 @@ def delete_stale_longs(engine: Engine, oid: int, index: int) -> None:
     stop = element_prefix(oid, KIND_LIST_ITEM) + encode_i64(first + BLOCK_ITEMS)
     for stale, _ in engine.rows.scan(row + LONG, stop):
         engine.rows.delete(stale)
-
-
-# ---- moving items
-
-
-class Mover:
-    """Writes a run of items over the rows of a list, from `index` on upwards (`step` 1) or downwards (-1).
-
-    `old` and `new` are (head, tail) before and after. What the blocks at both ends of the run have besides, inside of
-    both, stays. A long item that moves is to be deleted from its old place by `forget` before it is added.
-    """
-
-    def __init__(self, engine: Engine, oid: int, old: tuple[int, int], new: tuple[int, int], step: int) -> None:
-        self._engine = engine
-        self._oid = oid
-        self._old = old
-        self._new = new
-        self._step = step
-        self._entries: list[bytes] = []
-        self._block = 0
-        self._last = 0
-
-    def forget(self, index: int, item: bytes) -> None:
-        """An item is taken from its place."""
-        if len(item) > INLINE_MAX_BYTES:
-            self._engine.rows.delete(long_row(self._oid, index))
-
-    def add(self, index: int, item: bytes) -> None:
-        """Write an item; the indexes follow each other."""
-        block = index & BLOCK_MASK
-        if block != self._block or not self._entries:
-            self.finish()
-            self._block = block
-        if len(item) > INLINE_MAX_BYTES:
-            self._engine.rows.put(long_row(self._oid, index), item)
-        self._entries.append(encode_entry(item))
-        self._last = index
-
-    def finish(self) -> None:
-        """Write what is left."""
-        entries = self._entries
-        if not entries:
-            return
-        if self._step < 0:
-            entries.reverse()
-            low = self._last
-        else:
-            low = self._last - len(entries) + 1
-        content = b"".join(entries)
-        high = low + len(entries)
-        keeps_low = low > max(self._block, self._old[0], self._new[0])
-        keeps_high = high < min(self._block + BLOCK_ITEMS, self._old[1], self._new[1])
-        if keeps_low or keeps_high:
-            old_first = max(self._block, self._old[0])
-            block, at = _split(self._engine, self._oid, low, (low if keeps_low else high) - old_first)
-            content = (block[:at] + content) if keeps_low else content
-            if keeps_high:
-                content += block[_split(self._engine, self._oid, low, high - old_first)[1] :]
-        self._engine.rows.put(block_row(self._oid, low), content)
-        entries.clear()
 
 
 def index_of_row(row: bytes) -> int:

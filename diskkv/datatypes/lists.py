@@ -287,6 +287,15 @@ def _push_tail(engine: Engine, oid: int, tail: int, items: list[bytes], pending:
     return pending
 
 
+def take_back(engine: Engine, oid: int, index: int, pending: int, at_head: bool) -> int:
+    """A list grows by the item at `index`; a block that it begins is no garbage any more. Answers the new `pending`."""
+    if at_head and pending & PENDING_HEAD and not (index + 1) % BLOCK_ITEMS:
+        return _take_back_head(engine, oid, index & BLOCK_MASK, pending)
+    if not at_head and pending & PENDING_TAIL and not index % BLOCK_ITEMS:
+        return _take_back_tail(engine, oid, index + BLOCK_ITEMS, pending)
+    return pending
+
+
 def _take_back_head(engine: Engine, oid: int, head: int, pending: int) -> int:
     """The list has the block that begins at `head` again, so that is no garbage. Answers the new `pending`."""
     row = garbage_row(GARBAGE_LIST_HEAD, oid)

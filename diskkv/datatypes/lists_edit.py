@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from diskkv.codec.header import LIST, Header, Value
-from diskkv.codec.list_block import BLOCK_ITEMS
+from diskkv.codec.list_block import BLOCK_ITEMS, INLINE_MAX_BYTES, encode_entry
 from diskkv.codec.listpack_size import entry_bytes, listpack_bytes
 from diskkv.codec.rdb_values import ListValue, RdbValue
-from diskkv.datatypes import list_rows, lists, operations
+from diskkv.datatypes import list_moves, list_rows, lists, operations
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 
@@ -56,22 +56,27 @@ def set_at(database: Database, key: bytes, old: Header, index: int, item: bytes)
     return True
 
 
-def find(engine: Engine, header: Header, item: bytes) -> int:
-    """The index of the first item that equals `item`, -1 when there is none."""
-    for index, found in enumerate(lists.items_between(engine, header, 0, lists.length(header))):
-        if found == item:
-            return index
-    return -1
+def find(engine: Engine, header: Header, item: bytes, start: int, stop: int, reverse: bool = False) -> Iterator[int]:
+    """The indexes with start <= index < stop of the items that equal `item`, from the last one on when `reverse`."""
+    if header.value is not None:
+        places = [start + at for at, found in enumerate(header.value[start:stop]) if found == item]
+        return iter(places[::-1]) if reverse else iter(places)
+    if start >= stop:
+        return iter(())
+    head = header.ext[0]
+    bounds = (head, head + header.count)
+    found = list_rows.find(engine, header.oid, bounds, head + start, head + stop, item, reverse)
+    return (index - head for index in found)
 
 
 def insert(database: Database, key: bytes, old: Header, pivot: bytes, item: bytes, after: bool) -> int:
     """Put `item` before or after the first `pivot`; answers the new length, -1 when there is no pivot."""
     engine = database.engine
-    at = find(engine, old, pivot)
+    count = lists.length(old)
+    at = next(find(engine, old, pivot, 0, count), -1)
     if at < 0:
         return -1
     at += after
-    count = lists.length(old)
     if old.value is not None:
         size = lists.packed_bytes(old)
         exceeds = lists.exceeds_limit(engine.config.list_max_listpack_size, size + len(item), count + 1)
@@ -89,36 +94,19 @@ def insert(database: Database, key: bytes, old: Header, pivot: bytes, item: byte
 
 
 def _open_gap(database: Database, key: bytes, old: Header, at: int, item: bytes) -> None:
-    """Insert inside a list that has rows: the items on the shorter side make room, beginning with the outermost."""
+    """Insert inside a list that has rows: the items on the shorter side make room."""
     engine = database.engine
-    oid, count = old.oid, old.count
-    to_head = at <= count - at
-    moved = lists.items_between(engine, old, 0, at) if to_head else lists.items_between(engine, old, at, count, True)
-    outermost = next(moved)
-    head = old.ext[0]
-    # Growing at that end does the bookkeeping; from there on one item after the other moves outwards.
-    lists.push(database, key, old, [outermost], to_head)
-    index, step = (head, 1) if to_head else (head + count - 1, -1)
-    new_bounds = (head - 1, head + count) if to_head else (head, head + count + 1)
-    mover = list_rows.Mover(engine, oid, new_bounds, new_bounds, step)
-    mover.forget(index, outermost)
-    for other in moved:
-        mover.forget(index + step, other)
-        mover.add(index, other)
-        index += step
-    mover.add(index, item)
-    mover.finish()
-    _account(database, key, entry_bytes(item) - entry_bytes(outermost))
-
-
-def _account(database: Database, key: bytes, delta_bytes: int) -> None:
-    """Correct the size of a list with rows after `push` counted another item than the one that is new."""
-    header = database.get(key)
-    assert isinstance(header, Header)
-    head, size, pending = header.ext
-    if size >= 0 and delta_bytes:
-        ext = (head, size + delta_bytes, pending)
-        database.put(key, Header(LIST, None, header.expire_ms, header.oid, header.count, ext), header)
+    head, size, pending = old.ext
+    tail = head + old.count
+    to_head = at <= old.count - at
+    pending = lists.take_back(engine, old.oid, head - 1 if to_head else tail, pending, to_head)
+    index = list_moves.open_gap(engine, old.oid, (head, tail), head + at, encode_entry(item), to_head)
+    if len(item) > INLINE_MAX_BYTES:
+        engine.rows.put(list_rows.long_row(old.oid, index), item)
+    if size >= 0:
+        size = size + entry_bytes(item) if old.count < lists.COUNTED_ITEMS else -1
+    ext = (head - 1 if to_head else head, size, pending)
+    database.put(key, Header(LIST, None, old.expire_ms, old.oid, old.count + 1, ext), old)
 
 
 # ---- removing
@@ -152,11 +140,7 @@ def _matches(engine: Engine, header: Header, item: bytes, count: int) -> Sequenc
     places = array("q")
     limit = abs(count) or total
     backwards = count < 0
-    for at, found in enumerate(lists.items_between(engine, header, 0, total, backwards)):
-        if found == item:
-            places.append(total - 1 - at if backwards else at)
-            if len(places) == limit:
-                break
+    places.extend(islice(find(engine, header, item, 0, total, backwards), limit))
     if backwards:
         places.reverse()
     return places
@@ -175,40 +159,19 @@ def _close_gaps(database: Database, key: bytes, old: Header, places: Sequence[in
         if new_head % BLOCK_ITEMS:
             list_rows.cut_block_head(engine, oid, head, new_head)
     elif split:
-        mover = list_rows.Mover(engine, oid, (head, tail), (new_head, tail), -1)
-        inner = places[split - 1]
-        moved = lists.items_between(engine, old, 0, inner + 1, True)
-        _shift(mover, moved, head + inner, [head + place for place in reversed(places[:split])], -1)
+        gone = (head + place for place in reversed(places[:split]))
+        list_moves.close_gaps(engine, oid, (head, tail), (new_head, tail), gone, -1)
     if split < len(places) and places[split] == count - (len(places) - split):
         if new_tail % BLOCK_ITEMS:
             list_rows.cut_block_tail(engine, oid, new_head, new_tail)
     elif split < len(places):
-        mover = list_rows.Mover(engine, oid, (new_head, tail), (new_head, new_tail), 1)
-        inner = places[split]
-        rest = Header(LIST, None, 0, oid, tail - new_head, (new_head, -1, 0))
-        moved = lists.items_between(engine, rest, inner - split, rest.count)
-        _shift(mover, moved, head + inner, [head + place for place in places[split:]], 1)
+        gone = (head + place for place in places[split:])
+        list_moves.close_gaps(engine, oid, (new_head, tail), (new_head, new_tail), gone, 1)
     if size >= 0:
         size -= len(places) * item_bytes
     pending |= lists.drop_outside(engine, oid, (head, tail), (new_head, new_tail))
     header = Header(LIST, None, old.expire_ms, oid, count - len(places), (new_head, size, pending))
     database.put(key, lists.settled(engine, header), old)
-
-
-def _shift(mover: list_rows.Mover, moved: Iterator[bytes], first: int, gone: list[int], step: int) -> None:
-    """Move items, which come from the index `first` on in the direction `step`, over those at the indexes `gone`."""
-    skipped = iter(gone)
-    next_gone = next(skipped)
-    target = index = first
-    for item in moved:
-        mover.forget(index, item)
-        if index == next_gone:
-            next_gone = next(skipped, first)
-        else:
-            mover.add(target, item)
-            target += step
-        index += step
-    mover.finish()
 
 
 def _largest_part(places: Sequence[int], count: int) -> int:
@@ -240,17 +203,8 @@ def positions(engine: Engine, header: Header, item: bytes, rank: int, count: int
     backwards = rank < 0
     skip = abs(rank) - 1
     start, stop = (total - looked_at, total) if backwards else (0, looked_at)
-    found: list[int] = []
-    for at, other in enumerate(lists.items_between(engine, header, start, stop, backwards)):
-        if other != item:
-            continue
-        if skip:
-            skip -= 1
-            continue
-        found.append(total - 1 - at if backwards else at)
-        if len(found) == count:
-            break
-    return found
+    found = islice(find(engine, header, item, start, stop, backwards), skip, skip + count if count else None)
+    return list(found)
 
 
 def items(engine: Engine, header: Header) -> Iterator[bytes]:
@@ -283,7 +237,9 @@ def copy(engine: Engine, value: Value) -> Value:
     header = lists.require_list(value)
     if header.value is not None:
         return header
-    return lists.with_rows(engine, items(engine, header), header.ext[1], header.expire_ms)
+    head, size, _ = header.ext
+    oid = list_rows.copy(engine, header.oid, head, head + header.count)
+    return Header(LIST, None, header.expire_ms, oid, header.count, (head, size, 0))
 
 
 def memory_bytes(engine: Engine, value: Value, samples: int) -> int:

@@ -154,6 +154,25 @@ class Lists(RuleBasedStateMachine):
         assert lists_edit.remove(self.database, KEY, self.old, item, count) == len(gone)
         self.model = [found for at, found in enumerate(self.model) if at not in gone]
 
+    @precondition(lambda self: len(self.model) > 180)
+    @rule(items=ITEMS, at_head=st.booleans(), inserted=st.booleans(), slices=st.integers(0, 2))
+    def cut_and_grow_back(self, items: list[bytes], at_head: bool, inserted: bool, slices: int) -> None:
+        """Over indexes whose rows may still be there."""
+        gone = len(self.model) - 80
+        lists.cut(self.database, KEY, self.old, gone * at_head, gone * (not at_head))
+        self.model = self.model[gone:] if at_head else self.model[:80]
+        for _ in range(slices):
+            self.reclaimer.step(1)
+        if not inserted:
+            self.push(items, at_head)
+            return
+        for item in items[:70]:
+            place = 1 if at_head else len(self.model) - 1
+            pivot = b"pivot%d" % len(self.model)
+            self.model[place] = pivot
+            lists_edit.set_at(self.database, KEY, self.old, place, pivot)
+            self.insert(pivot, item, False)
+
     @precondition(lambda self: self.model)
     @rule(copied=st.booleans())
     def replaced(self, copied: bool) -> None:
@@ -502,8 +521,23 @@ def test_damaged_rows_are_reported(row: bytes, value: bytes | None) -> None:
     for reverse in (False, True):
         with pytest.raises(CorruptionError, match="of a list is missing or damaged"):
             list(lists.items_between(engine, header, 0, 100, reverse))
+
+
+@pytest.mark.parametrize("row", [encode_i64(32), encode_i64(0), encode_i64(96), encode_i64(40) + b"\x01"], ids=str)
+def test_what_is_missing_is_not_moved_over(row: bytes) -> None:
+    engine = make_engine(limit=1)
+    header = damage(engine, row, None)
     with pytest.raises(CorruptionError):
-        lists_edit.remove(engine.database(0), KEY, header, b"99", 1)
+        lists_edit.remove(engine.database(0), KEY, header, b"45", 0)
+
+
+def test_a_block_that_is_too_short_is_not_moved() -> None:
+    engine = make_engine(limit=1)
+    header = damage(engine, encode_i64(0), encode_block([b"x"] * 31))
+    with pytest.raises(CorruptionError):
+        lists_edit.remove(engine.database(0), KEY, header, b"45", 0)
+    with pytest.raises(CorruptionError):
+        lists_edit.insert(engine.database(0), KEY, header, b"45", b"new", False)
 
 
 def test_single_reads_report_damage_too() -> None:

@@ -64,6 +64,39 @@ SORT_RO l GET # DESC
 SORT l STORE
 RPUSH f 1.5 -2 1e3 inf
 SORT f
+
+# what counts as a number
+RPUSH l +1 .5 5. "" 1e400 1e-400 INF -infinity "2\x00rubbish"
+SORT l
+RPUSH a " 1"
+SORT a
+RPUSH b 0x10
+SORT b
+RPUSH c nan
+SORT c
+SORT c LIMIT 0 0
+RPUSH d 1_0
+SORT d
+
+# keys and permissions
+COMMAND GETKEYS SORT l BY x* LIMIT 1 2 GET store STORE d STORE e
+COMMAND GETKEYS SORT l GET store
+COMMAND GETKEYSANDFLAGS SORT l STORE d
+COMMAND GETKEYS SORT_RO l BY x*
+RPUSH l 2 1
+ACL SETUSER one on nopass +@all ~l
+ACL SETUSER two on nopass +@all ~l "(+sort ~*)"
+2> AUTH one x
+2> SORT l BY w*
+2> SORT l BY nosort
+2> SORT l GET #
+2> SORT l STORE other
+2> SORT l BY w* BOGUS
+2> SORT l LIMIT x 1 BY w*
+2> AUTH two x
+2> SORT l BY w* GET w*
+2> SORT_RO l GET w*
+ACL DELUSER one two
 """
 
 
