@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from diskkv.codec.header import Header
@@ -11,9 +11,10 @@ from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.sets import set_reply
 from diskkv.datatypes import sets, sets_algebra
 from diskkv.errors import CommandError, CommandSyntaxError
-from diskkv.resp.reply import ZERO, integer
+from diskkv.resp.reply import ZERO, bulk, integer, set_header
 from diskkv.services import notifications
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply, counted_reply
 
 _READ_KEYS = KeySpec("RO access", last=-1)
 _STORE_KEYS = (KeySpec("OW update"), KeySpec("RO access", begin=2, last=-1))
@@ -74,26 +75,52 @@ def _notify(client: Client, kind: int, event: bytes, key: bytes) -> None:
 
 @command("SINTER", arity=-2, flags=Flag.READONLY, keys=_READ_KEYS, group="set", since="1.0.0", complexity=_CHEAPEST,
          syntax="key [key ...]", tips=_TIPS)  # fmt: skip
-def sinter(client: Client, argv: list[bytes]) -> bytes:
+def sinter(client: Client, argv: list[bytes]) -> Reply:
     """Return the members that all of the sets have."""
-    return set_reply(client, list(_intersection(client, argv[1:])))
+    found = _read_sets(client, argv[1:])
+    existing = [header for header in found if header is not None]
+    if len(existing) != len(found):
+        return set_reply(client, ())
+    engine = client.engine
+    smallest = min(existing, key=sets.length)
+    is_settled = sets_algebra.only_scans(existing, smallest)
+    return _members_reply(client, lambda: sets_algebra.intersection_steps(engine, existing), is_settled)
 
 
 @command("SUNION", arity=-2, flags=Flag.READONLY, keys=_READ_KEYS, group="set", since="1.0.0", complexity=_ALL_MEMBERS,
          syntax="key [key ...]", tips=_TIPS)  # fmt: skip
-def sunion(client: Client, argv: list[bytes]) -> bytes:
+def sunion(client: Client, argv: list[bytes]) -> Reply:
     """Return the members that any of the sets has."""
-    return set_reply(client, list(_union(client, argv[1:])))
+    existing = [header for header in _read_sets(client, argv[1:]) if header is not None]
+    if not existing:
+        return set_reply(client, ())
+    engine = client.engine
+    is_settled = any(header.value is None for header in existing)
+    return _members_reply(client, lambda: sets_algebra.union(engine, existing), is_settled)
 
 
 @command("SDIFF", arity=-2, flags=Flag.READONLY, keys=_READ_KEYS, group="set", since="1.0.0", complexity=_ALL_MEMBERS,
          syntax="key [key ...]", tips=_TIPS)  # fmt: skip
-def sdiff(client: Client, argv: list[bytes]) -> bytes:
+def sdiff(client: Client, argv: list[bytes]) -> Reply:
     """Return the members of the first set that none of the others has."""
     first, others = _minuend_and_others(client, argv[1:])
     if first is None:
         return set_reply(client, ())
-    return set_reply(client, list(sets_algebra.difference(client.engine, first, others)))
+    engine = client.engine
+    is_settled = sets_algebra.only_scans(others, first)
+    return _members_reply(client, lambda: sets_algebra.difference_steps(engine, first, others), is_settled)
+
+
+def _members_reply(client: Client, steps: Callable[[], Iterator[bytes | None]], is_settled: bool) -> Reply:
+    """The result of an operation, None in it for what is left out; streamed if it is settled when it begins."""
+    if not is_settled:
+        return set_reply(client, [member for member in steps() if member is not None])
+    resp = client.resp
+    return counted_reply(
+        client,
+        lambda count: set_header(count, resp),
+        lambda: (b"" if member is None else bulk(member) for member in steps()),
+    )
 
 
 @command("SINTERSTORE", arity=-3, flags=_STORE_FLAGS, keys=_STORE_KEYS, group="set", since="1.0.0",

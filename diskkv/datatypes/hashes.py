@@ -32,7 +32,7 @@ from diskkv.codec.keys import (
 )
 from diskkv.codec.rdb_values import HashValue, RdbValue
 from diskkv.datatypes import hashes_expiry, members, operations
-from diskkv.datatypes.hashes_edit import HashEdit, decode_field
+from diskkv.datatypes.hashes_edit import HashBuilder, HashEdit, decode_field
 from diskkv.datatypes.members import member_row
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
@@ -315,11 +315,11 @@ def load(engine: Engine, value: RdbValue, expire_ms: int) -> Value:
     assert isinstance(value, HashValue)
     now_ms = engine.now_ms
     live = [entry for entry in value.entries if not 0 < entry[2] <= now_ms] or value.entries
-    edit = HashEdit(engine.database(0), b"", None)
-    edit.expect([text for entry in live for text in entry[:2]])
-    for field, data, field_ms in live:
-        edit.put(field, data, field_ms)
-    return edit.header(expire_ms)
+    builder = HashBuilder(engine.database(0))
+    builder.expect([text for entry in live for text in entry[:2]])
+    for field, (data, field_ms) in {field: (data, field_ms) for field, data, field_ms in live}.items():
+        builder.put(field, data, field_ms)
+    return builder.header(expire_ms)
 
 
 def copy(engine: Engine, value: Value) -> Value:

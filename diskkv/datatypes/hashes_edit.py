@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from diskkv.codec.header import HASH, Header
 from diskkv.codec.keys import KIND_HASH_EXPIRY, KIND_HASH_FIELD, U64, element_prefix, prefix_successor
 from diskkv.datatypes.members import member_row
+from diskkv.engine.bulk import Bulk
 from diskkv.engine.database import Database
 
 _EXPIRES = b"\1"
@@ -208,3 +209,38 @@ class HashEdit:
         stop = prefix_successor(element_prefix(self._oid, KIND_HASH_EXPIRY))
         start = element_prefix(self._oid, KIND_HASH_EXPIRY) + U64.pack(self._now_ms + 1)
         return any(True for _ in self._rows.scan(start, stop, reverse=True))
+
+
+class HashBuilder(HashEdit):
+    """A new hash of any size. The fields that are put must be distinct; `header` ends the building."""
+
+    __slots__ = ("_bulk",)
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, b"", None)
+        self._bulk: Bulk | None = None
+
+    def _explode(self) -> None:
+        packed, self._fields = self._fields, None
+        assert packed is not None
+        self._oid = self._database.engine.new_oid()
+        self._bulk = Bulk(self._database.engine, self._oid)
+        for field, value in packed.items():
+            self._put_row(field, value, self._times.get(field, 0))
+
+    def _put_row(self, field: bytes, value: bytes, expire_ms: int) -> bool:
+        assert self._bulk is not None
+        row = member_row(self._oid, KIND_HASH_FIELD, field)
+        self._bulk.put(row, encode_field(value, expire_ms))
+        self._count += 1
+        if expire_ms:
+            self._bulk.put(expiry_row_of(self._oid, row, expire_ms), b"")
+            self._timed += 1
+            self._next_ms = min(self._next_ms, expire_ms)
+            self._last_ms = max(self._last_ms, expire_ms)
+        return True
+
+    def header(self, expire_ms: int) -> Header:
+        if self._bulk is not None:
+            self._bulk.finish()
+        return super().header(expire_ms)

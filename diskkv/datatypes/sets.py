@@ -160,11 +160,20 @@ def pop_member(database: Database, key: bytes, old: Header) -> tuple[bytes, bool
 
 def pop_members(database: Database, key: bytes, old: Header, wanted: int) -> tuple[list[bytes], bool]:
     """Remove up to `wanted` (at least 1) random members; answers them, and whether the set still exists."""
-    popped = list(random_members(database.engine, old, wanted))
-    if len(popped) == length(old):
+    engine = database.engine
+    popped = list(random_members(engine, old, wanted))
+    left = length(old) - len(popped)
+    if not left:
         database.delete(key, old)
         return popped, False
-    return popped, remove_members(database, key, old, popped)[1]
+    if old.value is not None:
+        return popped, remove_members(database, key, old, popped)[1]
+    discard = engine.rows.delete
+    for member in popped:
+        discard(member_row(old.oid, KIND_SET_MEMBER, member))
+    engine.note_removed(old.oid, len(popped), left)
+    database.put(key, Header(SET, None, old.expire_ms, old.oid, left), old)
+    return popped, True
 
 
 class SetEdit:
@@ -340,10 +349,10 @@ def export(engine: Engine, value: Value) -> RdbValue:
 def load(engine: Engine, value: RdbValue, expire_ms: int) -> Value:
     """A set made of what the RDB codec read."""
     assert isinstance(value, SetValue)
-    edit = SetEdit(engine.database(0), b"", None)
-    for member in value.members:
-        edit.add(member)
-    return edit.header(expire_ms)
+    builder = SetBuilder(engine.database(0))
+    for member in dict.fromkeys(value.members):
+        builder.add(member)
+    return builder.header(expire_ms)
 
 
 def copy(engine: Engine, value: Value) -> Value:

@@ -19,23 +19,35 @@ from diskkv.engine.engine import Engine
 
 _KIND_PREFIX_BYTES = 10
 _HASH_BYTES = PREFIX_BYTES - _KIND_PREFIX_BYTES
+_LEFT_OUT = b""
+"""Stands for a member that is not in the result: whoever takes the result sees that time passes."""
 _LOOKUP_ROWS = 7
 """Asking for one member costs as much as reading so many rows in order."""
 
 
 def intersection(engine: Engine, headers: Sequence[Header]) -> Iterator[bytes]:
     """The members that all sets (at least one) have; the smallest set leads."""
+    return _members(intersection_steps(engine, headers))
+
+
+def difference(engine: Engine, first: Header, others: Sequence[Header]) -> Iterator[bytes]:
+    """The members of `first` that none of the others has."""
+    return _members(difference_steps(engine, first, others))
+
+
+def intersection_steps(engine: Engine, headers: Sequence[Header]) -> Iterator[bytes | None]:
+    """As `intersection`, with None for every member of the leading set that is left out."""
     first, *others = sorted(_distinct(headers), key=length)
     if first.value is not None:
         return (member for member in first.value if all(contains(engine, other, member) for other in others))
     found = _subs(engine, first)
     for other in others:
         found = _common(engine, found, other) if _is_near(first, other) else _contained(engine, found, other, True)
-    return (sub[_HASH_BYTES:] for sub in found)
+    return (sub[_HASH_BYTES:] if sub else None for sub in found)
 
 
-def difference(engine: Engine, first: Header, others: Sequence[Header]) -> Iterator[bytes]:
-    """The members of `first` that none of the others has."""
+def difference_steps(engine: Engine, first: Header, others: Sequence[Header]) -> Iterator[bytes | None]:
+    """As `difference`, with None for every member of `first` that is left out."""
     others = sorted(_distinct(others), key=length, reverse=True)
     if any(_same(first, other) for other in others):
         return iter(())
@@ -44,7 +56,21 @@ def difference(engine: Engine, first: Header, others: Sequence[Header]) -> Itera
     found = _subs(engine, first)
     for other in others:
         found = _only(engine, found, other) if _is_near(first, other) else _contained(engine, found, other, False)
-    return (sub[_HASH_BYTES:] for sub in found)
+    return (sub[_HASH_BYTES:] if sub else None for sub in found)
+
+
+def only_scans(headers: Sequence[Header], leader: Header) -> bool:
+    """Whether `leader` (the smallest one for an intersection) is a big set, compared with the others by scans alone.
+
+    Then what comes out is settled when the first member is taken, whatever is changed afterwards.
+    """
+    if leader.value is not None:
+        return False
+    return all(other is leader or other.value is not None or _is_near(leader, other) for other in headers)
+
+
+def _members(steps: Iterator[bytes | None]) -> Iterator[bytes]:
+    return (member for member in steps if member is not None)
 
 
 def union(engine: Engine, headers: Sequence[Header]) -> Iterator[bytes]:
@@ -100,29 +126,29 @@ def _is_near(first: Header, other: Header) -> bool:
 
 
 def _contained(engine: Engine, found: Iterator[bytes], other: Header, wanted: bool) -> Iterator[bytes]:
-    return (sub for sub in found if contains(engine, other, sub[_HASH_BYTES:]) == wanted)
+    return (sub if sub and contains(engine, other, sub[_HASH_BYTES:]) == wanted else _LEFT_OUT for sub in found)
 
 
 def _common(engine: Engine, found: Iterator[bytes], other: Header) -> Iterator[bytes]:
     theirs = _subs(engine, other)
     their = next(theirs, None)
     for sub in found:
-        while their is not None and their < sub:
-            their = next(theirs, None)
-        if their is None:
-            return
-        if their == sub:
-            yield sub
+        if sub:
+            while their is not None and their < sub:
+                their = next(theirs, None)
+            if their is None:
+                return
+        yield sub if their == sub else _LEFT_OUT
 
 
 def _only(engine: Engine, found: Iterator[bytes], other: Header) -> Iterator[bytes]:
     theirs = _subs(engine, other)
     their = next(theirs, None)
     for sub in found:
-        while their is not None and their < sub:
-            their = next(theirs, None)
-        if their != sub:
-            yield sub
+        if sub:
+            while their is not None and their < sub:
+                their = next(theirs, None)
+        yield sub if their != sub else _LEFT_OUT
 
 
 def _deduplicated(subs: Iterator[bytes]) -> Iterator[bytes]:

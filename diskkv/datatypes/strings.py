@@ -16,6 +16,7 @@ from diskkv.codec.keys import KIND_STRING_CHUNK, U32, element_prefix
 from diskkv.codec.numbers import parse_int64
 from diskkv.codec.rdb_values import RdbValue, StringValue
 from diskkv.datatypes import operations
+from diskkv.engine.bulk import Bulk
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 from diskkv.errors import WrongTypeError
@@ -40,9 +41,10 @@ def make(engine: Engine, data: bytes, expire_ms: int = 0, raw: bool = False) -> 
         return data if not expire_ms and not raw else Header(STRING, data, expire_ms, raw=raw)
     oid = engine.new_oid()
     prefix = element_prefix(oid, KIND_STRING_CHUNK)
-    put = engine.rows.put
+    bulk = Bulk(engine, oid)
     for index, at in enumerate(range(0, len(data), CHUNK_BYTES)):
-        put(prefix + U32.pack(index), data[at : at + CHUNK_BYTES])
+        bulk.put(prefix + U32.pack(index), data[at : at + CHUNK_BYTES])
+    bulk.finish()
     return Header(STRING, None, expire_ms, oid, len(data), raw=raw)
 
 

@@ -26,6 +26,7 @@ from diskkv.codec.keys import KIND_ZSET_MEMBER, KIND_ZSET_SCORE, element_prefix,
 from diskkv.codec.numbers import decode_double, encode_double
 from diskkv.datatypes.members import page
 from diskkv.datatypes.zset_blocks import BLOCK_MEMBERS, RankIndex, index_of, new_index, shortest_border
+from diskkv.engine.bulk import Bulk
 from diskkv.engine.engine import Engine
 from diskkv.errors import CorruptionError
 
@@ -57,10 +58,11 @@ def position_of(member: bytes, score: float) -> bytes:
 
 
 def build(engine: Engine, entries: Sequence[Entry], expire_ms: int) -> Header:
-    """Stage the rows of a new set; `entries` ascend by (score, member) and are not empty."""
+    """The rows of a new set, however many; `entries` ascend by (score, member) and are not empty."""
     oid = engine.new_oid()
     index = new_index(engine, oid, _block_counts(entries))
-    put = engine.rows.put
+    bulk = Bulk(engine, oid)
+    put = bulk.put
     members, scores = index.members, index.scores
     negative_zeros = 0
     for member, score in entries:
@@ -68,6 +70,7 @@ def build(engine: Engine, entries: Sequence[Entry], expire_ms: int) -> Header:
         put(scores + encode_double(score) + member, b"")
         if score == 0.0 and _is_negative_zero(score):
             negative_zeros = 1
+    bulk.finish()
     return Header(ZSET, None, expire_ms, oid, len(entries), [1, b"", b""] if negative_zeros else None)
 
 

@@ -142,6 +142,10 @@ _COMMANDS = (
     b"HKEYS h",
     b"HVALS h",
     b"SMEMBERS s",
+    b"SUNION s r q",
+    b"SINTER s r",
+    b"SDIFF s q",
+    b"SDIFF s r",
     b"LRANGE l 0 -1",
     b"LRANGE l 3 -7",
     b"ZRANGE z 0 -1",
@@ -176,6 +180,9 @@ def _change(client: Client, draw: random.Random, amount: int) -> None:
                 b"HDEL h f" + name,
                 b"SADD s m" + name,
                 b"SREM s m" + name,
+                b"SREM r m" + name,
+                b"SADD r m" + name,
+                b"SADD q m" + name,
                 b"RPUSH l %b" % name,
                 b"LPOP l",
                 b"LSET l 5 changed",
@@ -203,12 +210,14 @@ def _fill(client: Client) -> None:
         numbers = [b"%d" % number for number in range(at, at + 500)]
         _call(client, b"HSET h " + b" ".join(b"f%b value-of-%b" % (name, name) for name in numbers))
         _call(client, b"SADD s " + b" ".join(b"m" + name for name in numbers))
+        _call(client, b"SADD r " + b" ".join(b"m%d" % (int(name) * 2) for name in numbers))
         _call(client, b"RPUSH l " + b" ".join(b"item-" + name for name in numbers))
         _call(client, b"ZADD z " + b" ".join(b"%b m%b" % (name, name) for name in numbers))
         _call(client, b"ZADD y " + b" ".join(b"0 m" + name for name in numbers))
         _call(client, b"MSET " + b" ".join(b"k%b v" % name for name in numbers))
         for name in numbers:
             _call(client, b"XADD x %d-0 f %b" % (int(name) + 1, name))
+    _call(client, b"SADD q m1 m3 m5")
     _call(client, b"SET g " + b"0123456789" * 60_000)
 
 
