@@ -14,6 +14,7 @@ from diskkv.codec.header import STRING_TAG, Header, encode_header
 from diskkv.codec.keys import (
     FORMAT_VERSION,
     GARBAGE_DATABASE,
+    GARBAGE_OBJECT,
     SCANNED_KINDS,
     SYSTEM_COUNTS,
     SYSTEM_DATABASE,
@@ -86,6 +87,8 @@ class Engine:
         self._segments_changed = False
         self.has_garbage = True
         """Set whenever a garbage row is put; the reclaimer resets it when it finds none left."""
+        self.failed_commits = 0
+        """How many turns were lost; whoever remembers how far background work came must then forget it."""
         self.emptied: list[tuple[bytes, bytes]] = []
         """Ranges of the store that lost many rows, to be compacted in the background."""
         self._removed: dict[int, int] = {}
@@ -118,12 +121,19 @@ class Engine:
         self._oid_lease = self._next_oid
         raw = self.store.get(SYSTEM_DATABASE_LEASE)
         self._next_db_id: int = U32.unpack(raw)[0] if raw else 1
-        for row, value in self.store.scan(SYSTEM_DATABASE, prefix_successor(SYSTEM_DATABASE)):
-            if len(row) == len(SYSTEM_DATABASE) + 4:
-                self._open_database(U32.unpack(row[len(SYSTEM_DATABASE) :])[0], U32.unpack(value)[0], True)
+        for index, db_id in self._stored_databases():
+            self._open_database(index, db_id, True)
         for row in self.store.scan_keys(b"t", b"u"):
             (self.next_expiry_ms,) = U64.unpack(row[1:9])
             break
+
+    def _stored_databases(self) -> list[tuple[int, int]]:
+        """(index, id) of every database that was ever written to."""
+        return [
+            (U32.unpack(row[len(SYSTEM_DATABASE) :])[0], U32.unpack(value)[0])
+            for row, value in self.store.scan(SYSTEM_DATABASE, prefix_successor(SYSTEM_DATABASE))
+            if len(row) == len(SYSTEM_DATABASE) + 4
+        ]
 
     def _open_database(self, index: int, db_id: int, mapped: bool) -> Database:
         database = Database(self, index, db_id, mapped)
@@ -196,6 +206,10 @@ class Engine:
         except StorageError:
             self.rollback(0)
             self._forget_staged()
+            self.failed_commits += 1
+            # What the sweeper dealt with in this turn is due again.
+            self.next_expiry_ms = self.swept_ms = 0
+            self.has_garbage = True
             raise
         self._publish()
         self._forget_staged()
@@ -311,8 +325,21 @@ class Engine:
             self.rows.put(garbage_row(GARBAGE_DATABASE, database.id), b"")
             self.has_garbage = True
             self.rows.delete(SYSTEM_COUNTS + U32.pack(database.id))
+        self._settle(database)
         self._replace(database, self._new_db_id(), self.cache.segment(), 0, 0, {})
         self._reindex()
+
+    def _settle(self, database: Database) -> None:
+        """Keep for the reclaimer what the turn staged in a database that is given up.
+
+        Stored headers that the turn deleted or replaced must go: the value may live on elsewhere (MOVE), and those that
+        do not are garbage already. Big values that the turn made are known from what is staged only.
+        """
+        for key, value in database.staged.items():
+            self.rows.delete(database.prefix + key)
+            if isinstance(value, Header) and value.oid:
+                self.rows.put(garbage_row(GARBAGE_OBJECT, value.oid), b"")
+                self.has_garbage = True
 
     def swap(self, first: Database, second: Database) -> None:
         """Exchange what two databases show, in constant time."""
@@ -343,8 +370,11 @@ class Engine:
             self.dirty.append(database)
 
     def reopen(self) -> None:
-        """Close and open the store, and see that it takes writes. Raises StorageError when it does not."""
-        self.store.reopen()
+        """Close and open the store, and see that it takes writes. Raises StorageError when it does not.
+
+        A batch whose write failed may be in the store's log all the same (the sync was what failed) and comes back now.
+        """
+        self.reload()
         batch = self.store.batch(sync=True)
         batch.put(SYSTEM_FORMAT, U32.pack(FORMAT_VERSION))
         self.store.write(batch)
@@ -355,6 +385,15 @@ class Engine:
         for segment in self.cache.segments:
             segment.clear()
         self.mirrors.clear()
+        for index, db_id in self._stored_databases():
+            database = self.database(index)
+            if database.id != db_id:
+                database.adopt(db_id, database.segment)
+                database.keys, database.expires = database.saved_counts = (0, 0)
+            database.mapped = True
+            self._next_db_id = max(self._next_db_id, db_id + 1)
+        self._reindex()
+        self.next_expiry_ms = self.swept_ms = 0
         for database in self.databases.values():
             raw = self.store.get(SYSTEM_COUNTS + U32.pack(database.id))
             if raw is not None:

@@ -14,6 +14,9 @@ import plyvel
 from diskkv.engine import mmap_slots
 from diskkv.errors import ConfigError, CorruptionError, StorageError
 
+_FAILURES = (plyvel.Error, RuntimeError)
+"""RuntimeError: the store is closed, as after it could not be opened again, or was closed under an iterator."""
+
 
 @dataclass(frozen=True, slots=True)
 class LevelDBOptions:
@@ -87,17 +90,20 @@ class LevelDBStore:
     def get(self, key: bytes) -> bytes | None:
         try:
             value: bytes | None = self._db.get(key)
-        except plyvel.Error as exc:
+        except _FAILURES as exc:
             raise _storage_error(exc) from exc
         return value
 
     def batch(self, sync: bool = False) -> Any:
-        return self._db.write_batch(sync=sync)
+        try:
+            return self._db.write_batch(sync=sync)
+        except _FAILURES as exc:
+            raise _storage_error(exc) from exc
 
     def write(self, batch: Any) -> None:
         try:
             batch.write()
-        except plyvel.Error as exc:
+        except _FAILURES as exc:
             raise _storage_error(exc) from exc
 
     def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
@@ -111,8 +117,7 @@ class LevelDBStore:
                 value = self._db.get(start)
                 if value is not None:
                     yield start, value
-        except (plyvel.Error, RuntimeError) as exc:
-            # RuntimeError: the store was closed, which plyvel's iterators survive.
+        except _FAILURES as exc:
             raise _storage_error(exc) from exc
 
     def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
@@ -121,7 +126,7 @@ class LevelDBStore:
             return
         try:
             yield from self._db.iterator(start=start, stop=stop, include_value=False)
-        except plyvel.Error as exc:
+        except _FAILURES as exc:
             raise _storage_error(exc) from exc
 
     def sync(self) -> None:
@@ -137,14 +142,23 @@ class LevelDBStore:
 
     def compact(self, start: bytes, stop: bytes) -> None:
         with self._compacting:
-            self._db.compact_range(start=start, stop=stop)
+            try:
+                self._db.compact_range(start=start, stop=stop)
+            except _FAILURES as exc:
+                raise _storage_error(exc) from exc
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
-        size: int = self._db.approximate_size(start, stop)
+        try:
+            size: int = self._db.approximate_size(start, stop)
+        except _FAILURES as exc:
+            raise _storage_error(exc) from exc
         return size
 
     def property(self, name: str) -> str | None:
-        value: bytes | None = self._db.get_property(name.encode())
+        try:
+            value: bytes | None = self._db.get_property(name.encode())
+        except _FAILURES as exc:
+            raise _storage_error(exc) from exc
         return None if value is None else value.decode("ascii", "replace")
 
     def reopen(self) -> None:

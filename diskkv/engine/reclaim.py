@@ -43,6 +43,7 @@ class Reclaimer:
         self._engine = engine
         self._position: dict[bytes, bytes] = {}
         self._deleted: dict[bytes, int] = {}
+        self._failed_commits = 0
         self.ranges = engine.emptied
         self.reclaimed_rows = 0
 
@@ -62,6 +63,10 @@ class Reclaimer:
 
     def step(self, limit: int) -> int:
         """Delete at most about `limit` rows inside the open turn; answers how many, 0 when nothing is left to do."""
+        if self._failed_commits != self._engine.failed_commits:
+            # Deletions of a turn that was lost are to be done again.
+            self._failed_commits = self._engine.failed_commits
+            self._position.clear()
         done = 0
         for row, raw in self._engine.rows.scan(GARBAGE_TAG, _QUEUE_END):
             what, ident = decode_garbage_row(row)

@@ -92,7 +92,17 @@ def _split_alike(tokens: list[bytes], end: int, requests: list[list[bytes]]) -> 
 class RequestParser:
     """Feeds on chunks, yields argument lists. `authenticated` widens the limits of a connection that must log in."""
 
-    __slots__ = ("_argv", "_bulk_size", "_held_bytes", "_missing", "_parts", "authenticated", "error", "max_bulk_bytes")
+    __slots__ = (
+        "_argv",
+        "_argv_bytes",
+        "_bulk_size",
+        "_held_bytes",
+        "_missing",
+        "_parts",
+        "authenticated",
+        "error",
+        "max_bulk_bytes",
+    )
 
     def __init__(self, max_bulk_bytes: int = 512 << 20) -> None:
         self.max_bulk_bytes = max_bulk_bytes
@@ -100,6 +110,7 @@ class RequestParser:
         self.error: ProtocolError | None = None
         """Set once input is refused; requests parsed before it are still good."""
         self._argv: list[bytes] | None = None
+        self._argv_bytes = 0
         self._missing = 0
         self._bulk_size = -1
         self._parts: list[bytes] = []
@@ -119,7 +130,7 @@ class RequestParser:
     def size_bytes(self) -> int:
         """What the unfinished request takes so far, in received bytes and overhead of its arguments."""
         argv = self._argv
-        return self._held_bytes + (sum(map(len, argv)) + 64 * len(argv) if argv else 0)
+        return self._held_bytes + (self._argv_bytes + 64 * len(argv) if argv else 0)
 
     def feed(self, data: bytes) -> list[list[bytes]]:
         """The requests that `data` completes. After a protocol error `error` is set and input is ignored."""
@@ -166,6 +177,7 @@ class RequestParser:
                 return at
             # The two bytes behind the body are skipped whatever they are, as Redis does.
             argv.append(data[at : end - 2])
+            self._argv_bytes += self._bulk_size
             self._bulk_size = -1
             self._missing -= 1
             at = end
@@ -199,6 +211,7 @@ class RequestParser:
             raise ProtocolError("unauthenticated multibulk length")
         if count > 0:
             self._argv = []
+            self._argv_bytes = 0
             self._missing = count
         return end + 2
 

@@ -65,6 +65,8 @@ class Connection(Client):
         self.wants_write = False
         self.in_turn = False
         """Already on the reactor's list of connections to flush."""
+        self.input_ended = False
+        """The client sends nothing more, while requests or replies of it are left."""
         self.gone = False
         """The socket is dead: no reply can be sent any more."""
 
@@ -99,7 +101,7 @@ class Connection(Client):
             return True
         except OSError:
             return False
-        return self.take(data) if data else False
+        return self.take(data) if data else self._end_input()
 
     def take(self, data: bytes) -> bool:
         """Execute what was received, as far as that can be; False when the connection is to be closed."""
@@ -119,6 +121,19 @@ class Connection(Client):
         if self.input_bytes > instance.config.client_query_buffer_limit:
             instance.stats.input_buffer_limit_disconnections += 1
             return False
+        return True
+
+    def _end_input(self) -> bool:
+        """The client shut its side down: what it sent is executed and answered all the same; False when that is done.
+
+        A client that waits for others is given up, as its connection may be closed altogether.
+        """
+        left = self.next_request < len(self.requests) or self.backlog or self.unsent or self.stream is not None
+        if self.input_ended or not left or self.blocked is not None:
+            return False
+        self.input_ended = True
+        # Closes the connection when its turn comes.
+        self.backlog.append(b"")
         return True
 
     @property
@@ -159,6 +174,9 @@ class Connection(Client):
             else:
                 data = self.backlog.popleft()
                 self.backlog_bytes -= len(data)
+                if not data:
+                    self.closing = True
+                    return
                 self.requests = self.parser.feed(data)
                 self.next_request = 0
 

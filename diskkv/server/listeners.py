@@ -96,7 +96,8 @@ def accept_all(reactor: Reactor, listener: socket.socket) -> None:
     stats = reactor.instance.stats
     for _ in range(_ACCEPTS_PER_EVENT):
         try:
-            sock, _ = listener.accept()
+            # The address comes from here: getpeername fails for a peer that has reset the connection since.
+            sock, address = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as exc:
@@ -105,7 +106,7 @@ def accept_all(reactor: Reactor, listener: socket.socket) -> None:
             return
         sock.setblocking(False)
         stats.connections_received += 1
-        refusal = _refusal(reactor, sock)
+        refusal = _refusal(reactor, sock, address)
         if refusal is not None:
             stats.connections_rejected += 1
             with contextlib.suppress(OSError):
@@ -113,23 +114,25 @@ def accept_all(reactor: Reactor, listener: socket.socket) -> None:
             sock.close()
             continue
         if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if config.tcp_keepalive:
-                _keep_alive(sock, config.tcp_keepalive)
-            peer = _show(sock.getpeername())
+            # A connection that is reset already may refuse options; its end is seen by the first read.
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if config.tcp_keepalive:
+                    _keep_alive(sock, config.tcp_keepalive)
+            peer = _show(address)
             local = _show(sock.getsockname())
         else:
             peer = local = f"{sock.getsockname()}:0"
         reactor.adopt(sock, peer, local)
 
 
-def _refusal(reactor: Reactor, sock: socket.socket) -> bytes | None:
+def _refusal(reactor: Reactor, sock: socket.socket, address: tuple[str, int]) -> bytes | None:
     """Why a new connection is not let in, as an error reply, or None."""
     config = reactor.instance.config
     if len(reactor.connections) >= config.maxclients:
         return b"-ERR max number of clients reached\r\n"
     if config.protected_mode and reactor.instance.acl.default_user.nopass and sock.family != socket.AF_UNIX:
-        host = sock.getpeername()[0]
+        host = address[0]
         if not (host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")):
             return (
                 b"-DENIED diskkv runs in protected mode: without a password it only accepts connections from the "

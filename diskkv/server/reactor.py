@@ -39,6 +39,7 @@ _YIELD_S = 0.02
 _STREAM_NS = 2_000_000
 """How much of a turn goes into streamed replies, whatever their number: what other clients wait for them."""
 _FOREVER_MS = 1 << 62
+_NO_REQUESTS: list[list[bytes]] = []
 
 
 class Reactor:
@@ -149,6 +150,8 @@ class Reactor:
             if event & ~_WRITE and not connection.receive():
                 self._dead.append(connection)
                 continue
+            if connection.input_ended:
+                self._watch_end(connection)
             if not connection.in_turn:
                 connection.in_turn = True
                 active.append(connection)
@@ -168,6 +171,8 @@ class Reactor:
         """
         try:
             data = connection.recv(_RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
         except OSError:
             data = b""
         requests: list[list[bytes]] = []
@@ -205,6 +210,8 @@ class Reactor:
                     output_bytes += sent
                     connection.sent_bytes += sent
                     connection.in_turn = False
+                    # An idle connection must not keep the arguments of its last requests.
+                    connection.requests = _NO_REQUESTS
                     continue
                 # Nothing or only a part was taken: the rest is for the general way.
                 out[:] = [data[sent:]]
@@ -282,6 +289,8 @@ class Reactor:
         waits = bool(self.engine.journal) and (connection.in_turn or bool(connection.out))
         if event & ~_WRITE and not connection.receive():
             return False
+        if connection.input_ended:
+            self._watch_end(connection)
         return waits or self._flush_at_once(connection)
 
     def _flush_at_once(self, connection: Connection) -> bool:
@@ -317,7 +326,7 @@ class Reactor:
             connection.in_turn = False
             if connection.gone:
                 continue
-            if not connection.flush():
+            if not connection.flush() or (connection.input_ended and connection.blocked is not None):
                 self._dead.append(connection)
                 continue
             if connection.unsent or connection.wants_write:
@@ -377,7 +386,13 @@ class Reactor:
         wanted = bool(connection.unsent)
         if wanted != connection.wants_write:
             connection.wants_write = wanted
-            self.epoll.modify(connection.fd, _READ | _WRITE if wanted else _READ)
+            read = 0 if connection.input_ended else _READ
+            self.epoll.modify(connection.fd, read | _WRITE if wanted else read)
+
+    def _watch_end(self, connection: Connection) -> None:
+        """Stop reading from a client that sends nothing more, which epoll would report all the time."""
+        connection.wants_write = bool(connection.unsent)
+        self.epoll.modify(connection.fd, _WRITE if connection.wants_write else 0)
 
     def _drop_turn(self) -> None:
         """The process ends, for which a script had to be stopped: nothing of this turn happened or is answered."""

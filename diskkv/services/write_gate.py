@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from diskkv.config import Config
 from diskkv.engine.engine import Engine
-from diskkv.errors import StorageError
+from diskkv.errors import ConfigError, StorageError
 
 _RESUME_SHARE = 8
 """Writes are taken again when an eighth more than min-free-disk is free, so that the gate does not flutter."""
@@ -49,7 +49,11 @@ class WriteGate:
         """Look how much of the disk is free; called several times a second."""
         if not self._engine.store.persistent:
             return
-        free_bytes = self._free_bytes()
+        try:
+            free_bytes = self._free_bytes()
+        except OSError:
+            # The directory is gone or cannot be reached; the store itself tells when it does not work without.
+            return
         limit_bytes = self._config.min_free_disk
         if self.low_space is not None:
             limit_bytes += limit_bytes // _RESUME_SHARE
@@ -66,11 +70,11 @@ class WriteGate:
         if self.failed is None:
             return
         needed_bytes = 2 * self._config.leveldb_write_buffer_size + self._config.leveldb_max_file_size
-        if self._engine.store.persistent and self._free_bytes() < needed_bytes:
-            return
         try:
+            if self._engine.store.persistent and self._free_bytes() < needed_bytes:
+                return
             self._engine.reopen()
-        except StorageError as exc:
+        except (OSError, StorageError, ConfigError) as exc:
             self.failed = str(exc)
             return
         self.failed = None
