@@ -163,9 +163,12 @@ def _checked(client: Client, argv: list[bytes]) -> Any:
     if entry is None and argv[0].lower() in _HTTP:
         client.kill()
         return None
+    instance = client.instance
     try:
         if entry is None:
             raise unknown_command(argv)
+        if entry.subcommands and len(argv) > 1:
+            raise unknown_subcommand(argv)
         if not entry.accepts(len(argv)):
             raise wrong_arity(entry)
         check_permission(client, entry, argv)
@@ -173,10 +176,10 @@ def _checked(client: Client, argv: list[bytes]) -> Any:
     except CommandError as exc:
         if entry is not None and entry.name == "exec":
             exc = transactions.abort(client, exc)
+            instance.feed_monitors(client, argv)
         elif client.transaction is not None:
             client.transaction.failed = True
         return _rejected(client, entry, exc)
-    instance = client.instance
     if instance.pause_until_ms and _is_paused(client, entry, argv):
         instance.paused.append(client)
         client.paused = True
@@ -247,7 +250,7 @@ def check_state(client: Client, entry: Command) -> None:
             "allowed in this context"
         )
         raise CommandError(message)
-    if client.is_monitor and entry.flags & (Flag.READONLY | Flag.WRITE):
+    if client.is_monitor and entry.flags & (Flag.READONLY | Flag.WRITE | Flag.MAY_REPLICATE):
         raise CommandError(b"ERR Replica can't interact with the keyspace")
     if client.transaction is not None and entry.flags & Flag.NO_MULTI:
         raise CommandError(b"ERR Command not allowed inside a transaction")
