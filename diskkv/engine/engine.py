@@ -15,7 +15,6 @@ from diskkv.codec.keys import (
     FORMAT_VERSION,
     GARBAGE_DATABASE,
     GARBAGE_OBJECT,
-    SCANNED_KINDS,
     SYSTEM_COUNTS,
     SYSTEM_DATABASE,
     SYSTEM_DATABASE_LEASE,
@@ -33,15 +32,13 @@ from diskkv.codec.keys import (
 from diskkv.config import Config
 from diskkv.engine.cache import Cache
 from diskkv.engine.database import Database
-from diskkv.engine.rows import ABSENT, Journal, Rows
+from diskkv.engine.rows import ABSENT, Journal, Rows, is_cached_row
 from diskkv.engine.store import Store
 from diskkv.errors import ConfigError, StorageError
 
 _OID_LEASE = 1 << 16
 """Object ids are leased from disk in blocks: one extra row every 65536 ids, at most that many unused after a crash."""
 
-_ELEMENT_TAG = 0x64
-_KIND_AT = 9
 _THINNED_ROWS = 10_000
 _COUNTED_OBJECTS = 10_000
 NEVER_MS = 1 << 62
@@ -253,7 +250,7 @@ class Engine:
             if raw is None:
                 if row in cached:
                     segment.discard(row)
-            elif row[0] == _ELEMENT_TAG and row[_KIND_AT] not in SCANNED_KINDS:
+            elif is_cached_row(row):
                 segment.store(row, raw)
 
     def _forget_staged(self) -> None:

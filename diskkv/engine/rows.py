@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sortedcontainers import SortedList
 
+from diskkv.codec.keys import SCANNED_KINDS
 from diskkv.engine.cache import Segment
 from diskkv.engine.store import Store
 
@@ -25,6 +26,15 @@ ABSENT: Final = _Absent()
 
 Journal = list[tuple[dict[Any, Any], Any, Any]]
 """(dictionary, key, what it held before or ABSENT), in order; undone backwards by `Engine.rollback`."""
+
+
+_ELEMENT_TAG = 0x64
+_KIND_AT = 9
+
+
+def is_cached_row(row: bytes) -> bool:
+    """Whether the cache holds rows like this: only elements, and of these only what is looked up one by one."""
+    return row[0] == _ELEMENT_TAG and row[_KIND_AT] not in SCANNED_KINDS
 
 
 class StagedIndex:
@@ -105,7 +115,7 @@ class Rows:
             self.hits.add(row)
             return value
         value = self._store.get(row)
-        if value is not None:
+        if value is not None and is_cached_row(row):
             self.segment.store(row, value)
         return value
 
