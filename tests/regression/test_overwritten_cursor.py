@@ -1,4 +1,4 @@
-"""A SCAN cursor whose slot was reused went on from a stale position, because system rows were cached but not updated."""
+"""A SCAN cursor whose slot was reused led to a stale position: system rows were cached but never updated there."""
 
 from __future__ import annotations
 
