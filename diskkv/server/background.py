@@ -53,6 +53,7 @@ async def _cron(reactor: Reactor) -> None:
         await trio.sleep(_CRON_INTERVAL_S)
         instance.sample_stats(time.monotonic())
         instance.writes.check_space()
+        reactor.wake_listeners()
         now_ms = time.time_ns() // 1_000_000
         over_limit = [
             connection

@@ -101,9 +101,11 @@ def accept_all(reactor: Reactor, listener: socket.socket) -> None:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as exc:
-            # Out of file descriptors: the connection stays in the backlog and is tried again.
-            log.warning("cannot accept a connection: %s", exc)
+            # Out of file descriptors: the connection stays in the backlog and is tried again after a while.
+            if reactor.rest_listener(listener):
+                log.warning("cannot accept a connection: %s", exc)
             return
+        reactor.accepts_fail = False
         sock.setblocking(False)
         stats.connections_received += 1
         refusal = _refusal(reactor, sock, address)

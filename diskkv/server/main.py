@@ -29,6 +29,9 @@ from diskkv.services.instance import Instance
 
 log = logging.getLogger("diskkv")
 
+_OTHER_FILES = 64
+"""Open files besides clients and tables: listeners, logs, those that are being compacted ..."""
+
 
 def open_store(config: Config) -> Store:
     """The store that the configuration names. Raises ConfigError or StorageError."""
@@ -55,16 +58,26 @@ def open_store(config: Config) -> Store:
     )
 
 
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: clients and LevelDB's tables need them."""
+def _raise_file_limit(config: Config) -> None:
+    """Allow as many open files as the system lets us: clients and LevelDB's tables need them.
+
+    Clients get what the store leaves: a store that cannot open its files takes no writes any more.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return
+    # LevelDB keeps at most a fifth of what is allowed open, whatever max_open_files says.
+    room = max(1, hard - min(config.leveldb_max_open_files, hard // 5) - _OTHER_FILES)
+    if config.maxclients > room:
+        log.warning("only %d files may be open: maxclients is %d instead of %d", hard, room, config.maxclients)
+        config.maxclients = room
 
 
 def serve(config: Config) -> int:
     """Run until told to stop; answers the exit status. One clear line on stderr when it cannot start."""
     configure_logging(config)
-    _raise_file_limit()
+    _raise_file_limit(config)
     began = time.monotonic()
     try:
         listeners = open_listeners(config)

@@ -51,6 +51,9 @@ class Reactor:
         self.epoll = select.epoll()
         self.connections: dict[int, Connection] = {}
         self.listeners: dict[int, socket.socket] = {}
+        self.accepts_fail = False
+        """The last attempt to accept a connection failed."""
+        self._resting: list[socket.socket] = []
         self.stopping = False
         self.signalled = False
         """A signal that ends the process has come; set at once, while `stopping` needs a task to run."""
@@ -76,6 +79,20 @@ class Reactor:
         """Accept connections from a listening, non-blocking socket."""
         self.listeners[sock.fileno()] = sock
         self.epoll.register(sock.fileno(), _READ)
+
+    def rest_listener(self, listener: socket.socket) -> bool:
+        """Leave a listener alone that cannot accept, which epoll would report all the time; whether that is news."""
+        self.epoll.unregister(listener.fileno())
+        self._resting.append(listener)
+        is_news = not self.accepts_fail
+        self.accepts_fail = True
+        return is_news
+
+    def wake_listeners(self) -> None:
+        """Have listeners that were left alone tried again."""
+        for listener in self._resting:
+            self.epoll.register(listener.fileno(), _READ)
+        self._resting.clear()
 
     def adopt(self, sock: socket.socket, peer: str, local: str) -> Connection:
         """Serve an accepted, non-blocking socket."""
