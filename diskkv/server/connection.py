@@ -29,6 +29,8 @@ _TURN_COMMANDS = 2048
 _SEND_BYTES = 4 << 20
 _STALL_BYTES = 4 << 20
 """While more than this is unsent, a connection's further requests wait (in their received form)."""
+_UNAUTHENTICATED_INPUT_BYTES = 1 << 20
+"""Who is not logged in and does not read the errors cannot make the server hold more than this, and _STALL_BYTES."""
 _STREAM_STALL_MS = 600_000
 """A client that takes nothing of a streamed reply for so long is disconnected: its scan keeps deleted data on disk."""
 
@@ -118,7 +120,10 @@ class Connection(Client):
             self.requests = self.parser.feed(data)
             self.next_request = 0
             self.proceed()
-        if self.input_bytes > instance.config.client_query_buffer_limit:
+        limit_bytes = instance.config.client_query_buffer_limit
+        if not self.authenticated:
+            limit_bytes = min(limit_bytes, _UNAUTHENTICATED_INPUT_BYTES)
+        if self.input_bytes > limit_bytes:
             instance.stats.input_buffer_limit_disconnections += 1
             return False
         return True
