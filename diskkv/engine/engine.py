@@ -89,6 +89,8 @@ class Engine:
         self.emptied: list[tuple[bytes, bytes]] = []
         """Ranges of the store that lost many rows, to be compacted in the background."""
         self._removed: dict[int, int] = {}
+        self.read_only = False
+        """The store takes no writes now: nothing that only helps is to be staged."""
         self.expiry_paused = False
         """While set, expired values are hidden but not deleted."""
         self.mirrors: dict[int, Any] = {}

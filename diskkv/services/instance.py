@@ -158,8 +158,8 @@ class Instance:
         client.db = self.engine.database(0)
         client.name = b""
         client.no_evict = client.no_touch = False
+        # RESET after CLIENT REPLY SKIP is itself the command whose reply is skipped.
         client.reply_on = True
-        client.skip_replies = 0
         self.login.reset(client)
         client.use_resp(2)
         self.refresh_fast()
@@ -193,7 +193,8 @@ class Instance:
 
     def refresh_fast(self) -> None:
         """Fill or empty `fast`; call it when a global condition changes."""
-        self.engine.expiry_paused = bool(self.pause_until_ms) or self.writes.failed is not None
+        self.engine.read_only = self.writes.failed is not None
+        self.engine.expiry_paused = bool(self.pause_until_ms) or self.engine.read_only
         guarded = bool(self.monitors) or self.write_error is not None or self.pause_until_ms or self.scripts.busy
         if guarded:
             self.fast.clear()
@@ -264,7 +265,7 @@ class Instance:
             self.engine.commit()
         except StorageError as exc:
             for client in self.clients.values():
-                if client.out:
+                if client.out or client.stream is not None:
                     client.kill()
             self.writes.store_failed(str(exc))
             raise

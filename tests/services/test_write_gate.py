@@ -59,6 +59,10 @@ def test_a_failed_store_serves_reads_and_recovers(client: Client, monkeypatch: p
     )
     assert run(client, b"GET", b"k") == b"$1\r\nv\r\n"
 
+    cursor = client.instance.cursors.save(b"position")
+    assert client.instance.cursors.load(cursor) == b"position"
+    assert not client.engine.rows.staged, "a scan must not make the turn fail"
+
     def still_broken() -> None:
         raise StorageError("still broken")
 
