@@ -290,10 +290,14 @@ class ServerProcess:
         """Wait until the process ends by itself; returns its exit status."""
         return self._take_process().wait(timeout_s)
 
-    def restart(self) -> None:
-        """Stop with SIGTERM, check that it exited with 0, and start again on the same data."""
+    def stop_cleanly(self) -> None:
+        """Stop with SIGTERM, and check that it exited with 0."""
         status = self.stop()
         assert status == 0, f"{self.flavour.name} exited with {status} on SIGTERM:\n{self.log_tail()}"
+
+    def restart(self) -> None:
+        """Stop cleanly and start again on the same data."""
+        self.stop_cleanly()
         self.start()
 
     def kill_and_restart(self) -> None:

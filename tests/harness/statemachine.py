@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.harness import grammar, servers
 from tests.harness.compare import explain, same_reply, show
 from tests.harness.grammar import Argv, ArgvStrategy
+from tests.harness.integrity import assert_sound
 from tests.harness.snapshot import assert_payloads_cross, assert_same_content
 from tests.harness.wire import ErrorReply, NullArray, NullBulk, Push, Reply, Simple, Wire, WireClosed, is_nil
 
@@ -243,12 +244,14 @@ class DifferentialMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.restarts < self.most_restarts and self.steps > 4)
     @rule(kill=st.booleans())
     def restart_subject(self, kill: bool) -> None:
-        """Stop (or kill -9) the subject and start it again: everything acknowledged is still there."""
+        """Stop (or kill -9) the subject and start it again: everything acknowledged is still there, and sound."""
         self.restarts += 1
         if kill:
-            self.subject.kill_and_restart()
+            self.subject.kill()
         else:
-            self.subject.restart()
+            self.subject.stop_cleanly()
+        assert_sound(self.subject)
+        self.subject.start()
         for pair in self.pairs:
             pair.reopen()
         self._forget_scripts()
@@ -277,7 +280,7 @@ class DifferentialMachine(RuleBasedStateMachine):
                 assert_payloads_cross(mine, theirs, sorted(theirs.call("KEYS", "*")))
 
     def teardown(self) -> None:
-        """The final comparison."""
+        """The final comparison, and the check of what is on disk."""
         try:
             # After a failed rule the two servers differ already; a second failure would hide the first.
             if all(pair.agrees for pair in self.pairs) and self.pairs and self.subject.is_running():
@@ -285,6 +288,7 @@ class DifferentialMachine(RuleBasedStateMachine):
                     pair.assert_same_pushes()
                 self.compare_content()
                 self.cross_payloads()
+                assert_sound(self.subject)
         finally:
             for pair in self.pairs:
                 pair.close()
