@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.crash.writers import Ledger, Writer, check
+from tests.harness.integrity import assert_sound
 from tests.harness.servers import ServerProcess, running, subject_flavour
 from tests.harness.statemachine import scaled, wait_until_past
 
@@ -51,6 +52,7 @@ def test_acknowledged_writes_survive_kill(mode: str) -> None:
             writers = _write_until(server, ledgers, chooser.randrange(1, 1500), chooser.randrange(10**6))
             server.kill()
             _join(writers)
+            assert_sound(server)
             server.start()
             check(server, ledgers)
 
@@ -67,6 +69,7 @@ def test_kill_right_after_start_and_twice_in_a_row() -> None:
             writers = _write_until(server, ledgers, chooser.randrange(100, 1000), chooser.randrange(10**6))
             server.kill()
             _join(writers)
+            assert_sound(server)
             for _ in range(3):
                 starter = threading.Thread(target=_start_and_ignore, args=(server,))
                 starter.start()

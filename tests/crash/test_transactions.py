@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.harness.integrity import assert_sound
 from tests.harness.servers import ServerProcess, running, subject_flavour
 from tests.harness.statemachine import scaled
 from tests.harness.wire import Simple, Wire, WireClosed, encode_command
@@ -107,6 +108,7 @@ def test_exec_is_all_or_nothing_after_kill(mode: str) -> None:
                 assert not writer.is_alive()
                 if writer.failure is not None:
                     raise writer.failure
+            assert_sound(server)
             server.start()
             with server.connect() as wire:
                 numbers = [_check(wire, writer) for writer in writers]

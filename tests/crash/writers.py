@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from tests.harness.integrity import assert_sound
 from tests.harness.servers import ServerProcess
 from tests.harness.snapshot import scan_all
 from tests.harness.wire import ErrorReply, Simple, Wire, WireClosed, encode_command
@@ -21,8 +24,8 @@ class Ledger:
     request was in flight, what that request would have made of it.
     """
 
-    acknowledged: dict[bytes, bytes | None] = field(default_factory=dict)
-    in_flight: list[dict[bytes, bytes | None]] = field(default_factory=list)
+    acknowledged: dict[bytes, Any] = field(default_factory=dict)
+    in_flight: list[dict[bytes, Any]] = field(default_factory=list)
     requests: int = 0
 
 
@@ -58,7 +61,7 @@ class Writer(threading.Thread):
             self.failure = error
 
     def _round(self, wire: Wire) -> None:
-        current: dict[bytes, bytes | None] = dict(self._ledger.acknowledged)
+        current = {key: value for key, value in self._ledger.acknowledged.items() if value is not None}
         requests, effects, expected = [], [], []
         for _ in range(self._depth):
             argv, effect, reply = self._request(current)
@@ -75,8 +78,8 @@ class Writer(threading.Thread):
             self._ledger.in_flight = self._ledger.in_flight[1:]
             self._ledger.requests += 1
 
-    def _request(self, current: dict[bytes, bytes | None]) -> tuple[list[bytes], dict[bytes, bytes | None], object]:
-        """A command, its effect on the writer's keys, and its reply."""
+    def _request(self, current: dict[bytes, Any]) -> tuple[list[bytes], dict[bytes, Any], object]:
+        """A command, its effect on the writer's keys (None: gone), and its reply; `current` is what is there before."""
         kind = self._random.choice(["set", "set", "incr", "mset", "append", "del", "rename", "big", "expire"])
         key = self._prefix + b":%d" % self._random.randrange(50)
         old = current.get(key)
@@ -87,7 +90,7 @@ class Writer(threading.Thread):
         if kind == "mset":
             number = self._random.randrange(10)
             value = b"%d" % self._random.randrange(10**9)
-            effect: dict[bytes, bytes | None] = {
+            effect: dict[bytes, Any] = {
                 self._prefix + b":group%d:%d" % (number, index): value for index in range(GROUP_SIZE)
             }
             return [b"MSET", *(part for name in effect for part in (name, value))], effect, Simple(b"OK")
@@ -106,32 +109,39 @@ class Writer(threading.Thread):
         return [b"SET", key, value], {key: value}, Simple(b"OK")
 
 
-def check(server: ServerProcess, ledgers: list[Ledger]) -> None:
-    """The server holds exactly what the ledgers say, and its counts are exact.
+def read_strings(wire: Wire, names: list[bytes]) -> dict[bytes, Any]:
+    """The values of these keys, None for those that do not exist."""
+    values = wire.pipeline([[b"GET", name] for name in names])
+    return {name: value if isinstance(value, bytes) else None for name, value in zip(names, values, strict=True)}
+
+
+Reader = Callable[[Wire, list[bytes]], dict[bytes, Any]]
+
+
+def check(server: ServerProcess, ledgers: list[Ledger], read: Reader = read_strings) -> None:
+    """The server holds exactly what the ledgers say, its counts are exact, and its rows agree with each other.
 
     A pipeline in flight may have been executed up to any request, never a part of a request and never a later request
     without an earlier one. The ledgers then continue from what is there.
     """
     with server.connect() as wire:
-        wanted = {key for ledger in ledgers for key in _keys(ledger)}
-        names = sorted(wanted)
-        values = wire.pipeline([[b"GET", name] for name in names])
-        found = {name: value if isinstance(value, bytes) else None for name, value in zip(names, values, strict=True)}
+        found = read(wire, sorted({key for ledger in ledgers for key in _keys(ledger)}))
         for ledger in ledgers:
             _settle(ledger, found)
         alive = {name for name, value in found.items() if value is not None}
         scanned = scan_all(wire, "SCAN", "CURSOR", "COUNT", 1000)
         assert set(scanned) == alive and len(scanned) == len(alive)
         assert wire.call("DBSIZE") == len(alive)
+    assert_sound(server)
 
 
 def _keys(ledger: Ledger) -> set[bytes]:
     return set(ledger.acknowledged).union(*ledger.in_flight)
 
 
-def _settle(ledger: Ledger, found: dict[bytes, bytes | None]) -> None:
+def _settle(ledger: Ledger, found: dict[bytes, Any]) -> None:
     mine = {key: found[key] for key in _keys(ledger)}
-    state: dict[bytes, bytes | None] = dict.fromkeys(mine)
+    state: dict[bytes, Any] = dict.fromkeys(mine)
     state.update(ledger.acknowledged)
     candidates = [dict(state)]
     for effect in ledger.in_flight:
@@ -139,7 +149,7 @@ def _settle(ledger: Ledger, found: dict[bytes, bytes | None]) -> None:
         candidates.append(dict(state))
     if mine not in candidates:
         wrong = {key: (value, candidates[0][key]) for key, value in mine.items() if value != candidates[0][key]}
-        shown = {key: tuple(str(value)[:80] for value in pair) for key, pair in wrong.items()}
+        shown = {key: tuple(str(value)[:1000] for value in pair) for key, pair in wrong.items()}
         raise AssertionError(f"found and acknowledged differ: {shown}; in flight: {str(ledger.in_flight)[:2000]}")
     ledger.acknowledged = {key: value for key, value in mine.items() if value is not None}
     ledger.in_flight = []
