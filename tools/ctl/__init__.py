@@ -5,6 +5,6 @@ server's directory through diskkv.codec and the engine's store, and never decode
 
 output.py   what a sub-command answers, and how keys, sizes and tables look
 store.py    opening a data directory, walking its headers
-check.py    the walk over everything; what it calls: packed.py for a header by itself, objects.py for a header and the
-            rows of its object (lists.py, zsets.py, streams.py for these types), leftovers.py for what waits to be reclaimed
+check.py    the walk over everything; it calls packed.py for a header by itself, objects.py for a header and the rows of
+            its object (lists.py, zsets.py and streams.py for these types), leftovers.py for what waits to be reclaimed
 """
