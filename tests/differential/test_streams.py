@@ -8,8 +8,14 @@ from tests.harness.statemachine import DifferentialMachine, machine_settings
 assert strategies
 
 
+# Small nodes, so that approximate trimming removes some of them.
+OPTIONS = ("--stream-node-max-entries", "4")
+
+
 class Streams(DifferentialMachine):
     groups = ("stream", "base")
+    subject_options = OPTIONS
+    reference_options = OPTIONS
 
 
 TestStreams = Streams.TestCase

@@ -37,11 +37,14 @@ PAIRS = many(sequence(one_of_bytes(b"f", b"g", b""), VALUE), 1, 2)
 TRIM = choice(
     sequence("MAXLEN", maybe("="), one_of_bytes(b"0", b"1", b"3", b"-1")),
     sequence("MINID", maybe("="), one_of_bytes(b"2", b"5-0", b"x")),
+    sequence("MAXLEN ~", one_of_bytes(b"0", b"2", b"5", b"8"), maybe("LIMIT", one_of_bytes(b"0", b"4", b"6", b"-1"))),
+    sequence("MINID ~", one_of_bytes(b"4", b"7-1", b"9")),
 )
+REFERENCES = choice("KEEPREF", "DELREF", "ACKED")
 GROWING_ID = choice(*(f"{n}-*" for n in range(1, 12)))
 
 register("stream", command("XADD", KEY, GROWING_ID, PAIRS), name="XADD", weight=3)
-register("stream", command("XADD", KEY, maybe("NOMKSTREAM"), maybe(TRIM), ID, PAIRS), name="XADD", weight=2)
+register("stream", command("XADD", KEY, maybe("NOMKSTREAM"), maybe(REFERENCES), maybe(TRIM), ID, PAIRS), name="XADD", weight=2)
 register("stream", command("XLEN", KEY), name="XLEN")
 register(
     "stream", command("XRANGE", KEY, BORDER, BORDER, maybe("COUNT", one_of_bytes(b"1", b"0", b"-1"))), name="XRANGE"
@@ -50,13 +53,26 @@ register(
     "stream", command("XREVRANGE", KEY, BORDER, BORDER, maybe("COUNT", one_of_bytes(b"1", b"2"))), name="XREVRANGE"
 )
 register("stream", command("XDEL", KEY, many(ENTRY_ID)), name="XDEL", weight=2)
-register("stream", command("XTRIM", KEY, TRIM), name="XTRIM")
+register("stream", command("XTRIM", KEY, TRIM, maybe(REFERENCES)), name="XTRIM", weight=2)
+register("stream", command("XADD", KEY, TRIM, GROWING_ID, PAIRS), name="XADD", weight=2)
 register("stream", command("XSETID", KEY, ENTRY_ID), name="XSETID")
+register(
+    "stream",
+    command("XSETID", KEY, ENTRY_ID, maybe("ENTRIESADDED", one_of_bytes(b"3", b"20")), maybe("MAXDELETEDID", ENTRY_ID)),
+    name="XSETID",
+)
 register("stream", command("XREAD", maybe("COUNT", "2"), "STREAMS", KEY, BORDER), name="XREAD")
 register("stream", command("XREAD STREAMS", KEY, KEY, "0", one_of_bytes(b"1-1", b"$", b"+")), name="XREAD")
 register(
     "stream",
-    command("XGROUP CREATE", KEY, GROUP, one_of_bytes(b"0", b"$", b"1-1", b"x"), maybe("MKSTREAM")),
+    command(
+        "XGROUP CREATE",
+        KEY,
+        GROUP,
+        one_of_bytes(b"0", b"$", b"1-1", b"x"),
+        maybe("MKSTREAM"),
+        maybe("ENTRIESREAD", one_of_bytes(b"0", b"2", b"-1", b"99")),
+    ),
     command("XGROUP SETID", KEY, GROUP, one_of_bytes(b"0", b"$", b"2-1")),
     command("XGROUP DESTROY", KEY, GROUP),
     command("XGROUP CREATECONSUMER", KEY, GROUP, CONSUMER),
@@ -109,6 +125,5 @@ register(
     command("XINFO CONSUMERS", KEY, GROUP),
     name="XINFO",
 )
-REFERENCES = choice("KEEPREF", "DELREF", "ACKED")
 register("stream", command("XDELEX", KEY, maybe(REFERENCES), "IDS", counted(ENTRY_ID)), name="XDELEX")
 register("stream", command("XACKDEL", KEY, GROUP, maybe(REFERENCES), "IDS", counted(ENTRY_ID)), name="XACKDEL")
