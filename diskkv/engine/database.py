@@ -197,18 +197,21 @@ class Database:
         engine = self.engine
         new_ms = expire_ms_of(new)
         old_ms = 0 if old is None else expire_ms_of(old)
+        has_timed_fields = isinstance(new, Header) and new.type == HASH and bool(new.ext)
         if new_ms != old_ms:
             if not old_ms:
                 self._count_expires(1)
             if not new_ms:
                 self._count_expires(-1)
-                engine.rows.delete(expiry_row(old_ms, self.id, key))
+                if not has_timed_fields:
+                    # The fields' entry may be this one.
+                    engine.rows.delete(expiry_row(old_ms, self.id, key))
             elif not old_ms or new_ms < old_ms:
                 # An entry may be early: when a time to live is extended the old entry stays, and the sweeper that
                 # meets it puts the later one. A session that is refreshed all the time so costs no index writes.
                 engine.index_expiry(new_ms, self.id, key)
-        if isinstance(new, Header) and new.ext and new.type == HASH:
-            self._index_fields(key, new, old)
+        if has_timed_fields:
+            self._index_fields(key, new, old)  # type: ignore[arg-type]
         if isinstance(old, Header) and old.oid and not (isinstance(new, Header) and new.oid == old.oid):
             engine.rows.put(garbage_row(GARBAGE_OBJECT, old.oid), b"")
             engine.has_garbage = True
