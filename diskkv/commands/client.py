@@ -255,14 +255,17 @@ def client_unpause(client: Client, argv: list[bytes]) -> bytes:
 def client_reply(client: Client, argv: list[bytes]) -> bytes:
     """Choose whether this connection gets replies; SKIP leaves out that of the next command."""
     mode = argv[2].upper()
+    if client.transaction is not None:
+        client.transaction.switched_replies = True
     if mode == b"ON":
         client.reply_on = True
-        client.skip_replies = 0
+        client.skip_replies &= ~1
     elif mode == b"OFF":
         client.reply_on = False
     elif mode == b"SKIP":
-        if client.reply_on:
-            client.skip_replies = 2
+        # In a transaction it is the command after EXEC that is skipped: EXEC sees to it.
+        if client.reply_on and client.transaction is None:
+            client.skip_replies |= 2
     else:
         raise CommandSyntaxError
     client.refresh()

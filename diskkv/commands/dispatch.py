@@ -136,8 +136,8 @@ def execute(client: Client, argv: list[bytes]) -> Any:
     if not client.reply_on and result is not HELD:
         result = None
     elif client.skip_replies and result is not HELD:
-        # CLIENT REPLY SKIP itself counts as the first of two: it and the next command stay silent.
-        client.skip_replies -= 1
+        # CLIENT REPLY SKIP itself has no reply, nor has the next command.
+        client.skip_replies >>= 1
         if not client.skip_replies:
             client.refresh()
         result = None

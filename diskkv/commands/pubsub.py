@@ -64,6 +64,8 @@ def psubscribe(client: Client, argv: list[bytes]) -> bytes | None:
          syntax="shardchannel [shardchannel ...]")  # fmt: skip
 def ssubscribe(client: Client, argv: list[bytes]) -> bytes | None:
     """Listen to shard channels."""
+    if client.transaction is not None:
+        raise CommandError(b"ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
     return _answer(client, _confirm(client, b"ssubscribe", client.instance.pubsub.subscribe_shard, argv[1:]))
 
 

@@ -19,6 +19,7 @@ _ARITY = b"ERR Wrong number of args calling Redis command from script"
 _NOT_ALLOWED = b"ERR This Redis command is not allowed from script"
 _READONLY = b"ERR Write commands are not allowed from read-only scripts."
 _CHECKED_FLAGS = Flag.NOSCRIPT | Flag.MAY_REPLICATE
+_NOT_MONITORED = Flag.SKIP_MONITOR | Flag.ADMIN
 _DENIED = b"ERR ACL failure in script: "
 
 
@@ -82,6 +83,8 @@ def make_execute(scripts: Scripts, script_engine: ScriptEngine) -> Execute:
             entry.durations.add(spent_ns)
         if spent_ns > instance.slow_ns:
             instance.note_slow(client, entry, argv, spent_ns)
+        if instance.monitors and not entry.flags & _NOT_MONITORED:
+            instance.feed_monitors(client, argv)
         if client.tracking is not None and entry.flags & Flag.READONLY:
             instance.tracking.remember(client.tracking, entry, argv)
         if reply.__class__ is not bytes:
@@ -126,9 +129,6 @@ def _checked(scripts: Scripts, script_engine: ScriptEngine, argv: list[bytes]) -
             entry.rejected_calls += 1
         _counted(scripts, exc)
         raise
-    instance = scripts.instance
-    if instance.monitors and not entry.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
-        instance.feed_monitors(scripts.client, argv)
     return entry
 
 

@@ -62,7 +62,7 @@ def unwatch(client: Client, argv: list[bytes]) -> bytes:
 
 @command("EXEC", arity=1, flags=_FLAGS | Flag.SKIP_SLOWLOG, group="transactions", since="1.2.0",
          complexity="Depends on the queued commands.")  # fmt: skip
-def exec_(client: Client, argv: list[bytes]) -> bytes:
+def exec_(client: Client, argv: list[bytes]) -> bytes | None:
     """Run the queued commands, unless a watched key changed (null) or one of them was refused (EXECABORT)."""
     transaction: Transaction | None = client.transaction
     if transaction is None:
@@ -75,14 +75,37 @@ def exec_(client: Client, argv: list[bytes]) -> bytes:
         if transaction.failed:
             raise CommandError(b"EXECABORT Transaction discarded because of previous errors.")
         return client.null_array
+    heard = client.reply_on and not client.skip_replies
     replies = [b"*%d\r\n" % len(transaction.commands)]
     try:
         for entry, queued in transaction.commands:
-            # A command may answer nothing: CLIENT REPLY OFF.
+            # A command may answer nothing: MONITOR of a client that monitors already.
             replies.append(_run(client, entry, queued) or b"")
     finally:
         discard(client)
+    if transaction.switched_replies:
+        client.out.append(_heard_replies(client, transaction, replies, heard))
+        client.refresh()
+        return None
     return b"".join(replies)
+
+
+def _heard_replies(client: Client, transaction: Transaction, replies: list[bytes], heard: bool) -> bytes:
+    """What the client gets of EXEC's replies, the array's header first, when CLIENT REPLY is among the commands.
+
+    As with Redis, the array is not whole when replies are switched off or on within it, and SKIP has no reply at all:
+    the command after EXEC is the one that it skips. `heard`: whether replies were on when EXEC came.
+    """
+    parts = replies[:1] if heard else []
+    for (entry, argv), reply in zip(transaction.commands, replies[1:], strict=True):
+        mode = argv[2].upper() if entry.name == "client|reply" else None
+        if mode in (b"ON", b"OFF"):
+            heard = mode == b"ON"
+        if mode == b"SKIP":
+            client.skip_replies |= 2 if client.reply_on else 0
+        elif heard:
+            parts.append(reply)
+    return b"".join(parts)
 
 
 def _run(client: Client, entry: Any, argv: list[bytes]) -> bytes | None:

@@ -65,6 +65,7 @@ class Client:
         self.is_monitor = False
         self.reply_on = True
         self.skip_replies = 0
+        """Bit 0: the reply to this command is skipped; bit 1: the reply to the next one is (CLIENT REPLY SKIP)."""
         self.transaction: Any = None
         """The open MULTI, else None."""
         self.watching: Any = None

@@ -211,10 +211,11 @@ class Instance:
         return self.pubsub.publish(channel, message)
 
     def feed_monitors(self, client: Client, argv: list[bytes]) -> None:
-        """Show a command to those who run MONITOR."""
+        """Show a command to those who run MONITOR, but for those that have said QUIT or want no replies."""
         line = monitor_line(client, argv)
         for monitor in list(self.monitors.values()):
-            monitor.push(line)
+            if monitor.reply_on and not monitor.skip_replies & 1 and not monitor.closing:
+                monitor.push(line)
 
     def describe_client(self, client: Client) -> bytes:
         """The client as CLIENT LIST shows it."""

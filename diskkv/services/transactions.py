@@ -25,13 +25,15 @@ class Transaction:
     """The commands that a client queued since MULTI.
 
     `failed`: a command was refused, so that EXEC will discard everything. `size_bytes`: about the memory of the queue.
+    `switched_replies`: CLIENT REPLY was among the commands that ran.
     """
 
-    __slots__ = ("_client", "commands", "failed", "size_bytes")
+    __slots__ = ("_client", "commands", "failed", "size_bytes", "switched_replies")
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.failed = False
+        self.switched_replies = False
         self.commands: list[tuple[Any, list[bytes]]] = []
         self.size_bytes = 0
 
