@@ -7,12 +7,12 @@ import pytest
 from diskkv.codec import keys
 from diskkv.engine.leveldb import LevelDBStore
 from tests.harness.integrity import assert_sound
-from tests.harness.servers import running, subject_flavour
+from tests.harness.servers import diskkv, running
 from tools.ctl.store import store_path
 
 
 def test_a_running_and_a_killed_server_are_sound() -> None:
-    with running(subject_flavour(), durable=True) as server, server.connect() as wire:
+    with running(diskkv(), durable=True) as server, server.connect() as wire:
         wire.call("RPUSH", "list", *(b"x" * 1000 for _ in range(100)))
         assert_sound(server)
         assert wire.call("LLEN", "list") == 100
@@ -22,10 +22,7 @@ def test_a_running_and_a_killed_server_are_sound() -> None:
 
 
 def test_damage_is_found() -> None:
-    flavour = subject_flavour()
-    if not flavour.is_diskkv:
-        return
-    with running(flavour) as server:
+    with running(diskkv()) as server:
         with server.connect() as wire:
             wire.call("SET", "key", "value")
         assert server.stop() == 0

@@ -23,7 +23,7 @@ from diskkv.datatypes.streams_groups import CONSUMER_RECORD, GROUP_RECORD, PENDI
 from diskkv.datatypes.zset_rows import DOUBLE
 from diskkv.engine.memory import MemoryStore
 from tests.commands.session import NOW_MS, Session
-from tools.ctl import check
+from tools.ctl import check, output
 from tools.ctl.check import Checker
 from tools.ctl.stats import KINDS
 
@@ -569,3 +569,12 @@ def test_the_problems_of_one_object_are_bounded(sound: Rows) -> None:
     problems = problems_of(rows)
     assert len(problems) < 25
     assert problems[-1].endswith("more")
+
+
+def test_long_checks_tell_how_far_they_are(
+    sound: Rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "_INTERVAL_S", 0)
+    monkeypatch.setattr(output, "_LOOK_AT_CLOCK_MASK", 0x3FF)
+    assert problems_of(sound) == []
+    assert capsys.readouterr().err.startswith("checked 1,024 rows in 0 s\n")
