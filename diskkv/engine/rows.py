@@ -51,8 +51,9 @@ class StagedIndex:
         """The staged keys with start <= key < stop."""
         staged = self._staged
         if len(staged) != self._seen:
-            # A dictionary keeps its insertion order and overwriting keeps a key's place: what is new is at the end.
-            self._keys.update(islice(staged, self._seen, None))
+            # A dictionary keeps its insertion order and overwriting keeps a key's place: what is new is at the end,
+            # and only from there it is found without walking over the rest.
+            self._keys.update(islice(reversed(staged), len(staged) - self._seen))
             self._seen = len(staged)
         return list(self._keys.irange(start, stop, (True, False), reverse))
 
