@@ -320,7 +320,8 @@ class Engine:
         """Empty a database in constant time: it gets a new id, and the old one is left to the reclaimer."""
         if not database.keys and not database.staged:
             return
-        if database.mapped:
+        # Not `mapped`: after a swap in the same turn the id is in use on disk, though under another index.
+        if self.store.get(SYSTEM_COUNTS + U32.pack(database.id)) is not None:
             self.rows.put(garbage_row(GARBAGE_DATABASE, database.id), b"")
             self.has_garbage = True
             self.rows.delete(SYSTEM_COUNTS + U32.pack(database.id))
