@@ -34,10 +34,10 @@ def rewritten(settings: Settings, text: str, path: str) -> str:
     yet, get one under a header at the end.
     """
     lines = text.split("\n")
-    while lines and not lines[-1].strip():
-        lines.pop()
     different = _different(settings, lines, path)
     lines = _with_lines_replaced(settings, lines, different)
+    while lines and not lines[-1].strip():
+        lines.pop()
     missing = _different(settings, lines, path)
     if missing:
         if GENERATED_HEADER not in lines:

@@ -134,7 +134,8 @@ def _list(chooser: random.Random, current: State, key: bytes, other: bytes) -> R
         return [b"LMOVE", key, other, b"LEFT", b"RIGHT"], {key: old[1:], other: [*(current.get(other) or []), old[0]]}
     items = [_item(chooser) for _ in range(chooser.randint(1, 12))]
     if kind == "many":
-        items = [b"i%d" % number for number in range(chooser.choice([50, 50, 50, MANY]))] if len(old) < 2 * MANY else items
+        fresh = [b"i%d" % number for number in range(chooser.choice([50, 50, 50, MANY]))]
+        items = fresh if len(old) < 2 * MANY else items
     if chooser.randrange(2):
         return [b"LPUSH", key, *items], {key: [*reversed(items), *old]}
     return [b"RPUSH", key, *items], {key: old + items}
