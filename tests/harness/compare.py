@@ -180,7 +180,6 @@ PERMITTED = (
         same_unordered,
         "hash order is not part of the contract",
     ),
-    Permitted("FUNCTION|LIST", same_deep_unordered, "Redis lists libraries in the order of a hash table"),
     Permitted("COMMAND|INFO COMMAND|GETKEYSANDFLAGS", same_deep_unordered, "flags and subcommands are sets"),
     Permitted("FUNCTION|LIST", same_deep_unordered, "hash order is not part of the contract"),
     Permitted("HGETALL CONFIG|GET", same_unordered_pairs, "hash order is not part of the contract"),
