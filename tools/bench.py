@@ -17,6 +17,7 @@ if __package__ in {None, ""}:  # run as a file: tools/ is on the path, its paren
 from tools.benchmarks import options, report
 from tools.benchmarks.errors import BenchError
 from tools.benchmarks.suite_collections import ALL_COMMANDS, run_collections
+from tools.benchmarks.suite_commands import run_messaging, run_types
 from tools.benchmarks.suite_large import run_large
 from tools.benchmarks.suite_rounds import run_basic, run_custom, run_default, run_durable
 from tools.benchmarks.suite_startup import run_startup
@@ -37,6 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
     suites.add_parser("durable", parents=rounds, help="fsync always, 1, 50 and 200 clients").set_defaults(
         run=run_durable
     )
+    suites.add_parser("messaging", parents=rounds, help="EVAL, MULTI/EXEC of ten, PUBLISH to a hundred").set_defaults(
+        run=run_messaging
+    )
+    suites.add_parser("types", parents=rounds, help="streams, bitmaps, HyperLogLog, geo").set_defaults(run=run_types)
     custom = suites.add_parser("custom", parents=rounds, help="any redis-benchmark command line")
     custom.add_argument("command", metavar="'CMD ...'", help="a command, or redis-benchmark options, in one argument")
     custom.set_defaults(run=run_custom)

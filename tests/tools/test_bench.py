@@ -157,3 +157,27 @@ def test_durable_waits_for_the_disk_and_reads_beside_writers(
     document = json.loads(out_file.read_text())
     assert document["servers"][0]["appendfsync"] == "always"
     assert document["reads_beside_writers"]["redis"]["reads"] > 0
+
+
+@pytest.mark.usefixtures("fake_redis_benchmark")
+@pytest.mark.parametrize(
+    ("suite", "rows"),
+    [
+        ("messaging", {"EVAL", "MULTI_EXEC_10", "PUBLISH_100"}),
+        ("types", {"XADD", "XREADGROUP_XACK", "SETBIT", "BITCOUNT", "PFADD", "GEOSEARCH"}),
+    ],
+)
+def test_suites_with_clients_of_their_own(
+    suite: str, rows: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out_file = tmp_path / "out.json"
+    status, _, _ = run(
+        capsys,
+        *(suite, "--servers", "redis", "--rounds", "1", "--requests", "100", "--keyspace", "100", "--quiet"),
+        *("--work-dir", str(tmp_path), "--json", str(out_file)),
+    )
+    assert status == 0
+    document = json.loads(out_file.read_text())
+    assert document["notes"] == []
+    assert {result["test"] for result in document["results"]} == rows
+    assert all(result["servers"]["redis"]["rps"] > 0 for result in document["results"])

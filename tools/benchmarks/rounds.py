@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tools.benchmarks import redis_benchmark
 from tools.benchmarks.errors import BenchError
@@ -25,12 +25,25 @@ TITLE_REMARK = re.compile(r" \((first \d+ elements|\d+ keys|needed to benchmark 
 
 @dataclass(frozen=True)
 class Case:
-    """One redis-benchmark command line to be measured on every server."""
+    """One thing to be measured on every server: a redis-benchmark command line, or what a client of our own does.
+
+    Args:
+        name: How messages call it.
+        arguments: redis-benchmark's; ignored when there is a driver.
+        load: Connections, pipelining, sizes.
+        requests: How many to measure.
+        label: The test's name in the table, when redis-benchmark's own title is not it.
+        driver: Measures so many requests on a port, in place of redis-benchmark.
+        prepare: Called before each measurement with the port and the number of requests; takes no part in it.
+    """
 
     name: str
     arguments: tuple[str, ...]
     load: Load
     requests: int
+    label: str = ""
+    driver: Callable[[int, Load, int], list[Row]] | None = None
+    prepare: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +106,15 @@ def row_label(test: str) -> str:
 
 def measure(server: Server, case: Case, requests: int, cpu: int | None) -> tuple[list[Row], float | None]:
     """Run one case once; returns its rows without set-up rows, and the server's CPU time per request in us."""
+    if case.prepare is not None:
+        case.prepare(server.port, requests)
     cpu_before = server.cpu_seconds()
-    rows = redis_benchmark.run(server.port, case.load, requests, case.arguments, cpu)
+    if case.driver is not None:
+        rows = case.driver(server.port, case.load, requests)
+    else:
+        rows = redis_benchmark.run(server.port, case.load, requests, case.arguments, cpu)
+    if case.label:
+        rows = [replace(row, test=case.label) for row in rows]
     cpu_us = (server.cpu_seconds() - cpu_before) * 1e6 / requests if len(rows) == 1 else None
     return [row for row in rows if SETUP_ROW not in row.test], cpu_us
 
