@@ -9,6 +9,7 @@ report.py           Markdown tables, JSON, the machine's description
 plot.py             line charts as SVG
 loader.py           fill a server quickly through pipelines
 loadgen.py          closed-loop clients with their own key distribution, latencies per request
+drivers.py          clients for what redis-benchmark cannot send: transactions, fan-out, consumer groups
 options.py          the command line options that the suites share
 cgroup.py, disk.py  a memory limit for one process; the disk's own random-read rate
 suite_*.py          the sub-commands
