@@ -251,22 +251,27 @@ def last_entry_id(engine: Engine, stream: Stream) -> bytes:
 
 # ---- what follows the first entry
 
-# Queues delete from the head: XADD MAXLEN, XACK in order, XDEL of what was acknowledged. To find the next entry would
-# be a range scan each time, so some IDs are looked up at once and kept in memory (`Engine.mirrors`).
+# Queues are read from the head and deleted from the head: XREADGROUP, XACK in order, XDEL of what was acknowledged,
+# XADD MAXLEN. To find the next entry would be a range scan each time, so some are looked up at once and kept in memory
+# (`Engine.mirrors`).
 AHEAD = 64
+_AHEAD_BYTES = 32768
 _MOST_MIRRORS = 256
 _REGISTER = -1
 """Where `Engine.mirrors` has the object ids of the streams that have a mirror, to bound their number."""
 
 
 class Mirror:
-    """IDs looked up ahead: of the entries behind the first one, and for each group behind its lowest pending one."""
+    """What was looked up ahead: the IDs of the entries behind the first one; for each group, by number, the IDs behind
+    its lowest pending one, and the ID up to which it has read with the entries that follow that one.
+    """
 
-    __slots__ = ("entries", "pending")
+    __slots__ = ("entries", "pending", "unread")
 
     def __init__(self) -> None:
         self.entries: deque[bytes] = deque()
         self.pending: dict[int, deque[bytes]] = {}
+        self.unread: dict[int, tuple[bytes, deque[tuple[bytes, bytes]]]] = {}
 
 
 def mirror_of(engine: Engine, stream: Stream) -> Mirror:
@@ -299,11 +304,45 @@ def following(engine: Engine, stream: Stream) -> bytes:
     return ahead.popleft()
 
 
-def forget_following(engine: Engine, stream: Stream) -> None:
-    """Must be called when an entry other than the first one is deleted."""
+def read_following(engine: Engine, stream: Stream, group: int, after: bytes, count: int) -> list[tuple[bytes, bytes]]:
+    """As `read_range` behind an ID, for a group (by number) that is going to read on where this ends; `count` > 0."""
+    unread = mirror_of(engine, stream).unread
+    position, ahead = unread.get(group, (after, _NOTHING))
+    if position != after or len(ahead) < count or ahead[0][0] < stream.first:
+        ahead = deque()
+        size_bytes = 0
+        for row, raw in scan(engine, stream, next_id(after), MAX_ID):
+            entry_id = row[ENTRY_AT:]
+            ahead.append((entry_id, raw))
+            size_bytes += len(raw)
+            if entry_id == stream.tail_last:
+                break
+            if len(ahead) >= count and (len(ahead) >= AHEAD or size_bytes > _AHEAD_BYTES):
+                break
+    entries = [ahead.popleft() for _ in range(min(count, len(ahead)))]
+    if ahead:
+        unread[group] = entries[-1][0], ahead
+    else:
+        unread.pop(group, None)
+    return entries
+
+
+_NOTHING: deque[tuple[bytes, bytes]] = deque()
+
+
+def forget_following(engine: Engine, stream: Stream, entry_id: bytes | None = None) -> None:
+    """Must be called when an entry other than the first one is deleted, or (without an ID) several were."""
     mirror: Mirror | None = engine.mirrors.get(stream.oid)
-    if mirror is not None:
-        mirror.entries.clear()
+    if mirror is None:
+        return
+    mirror.entries.clear()
+    if mirror.unread:
+        kept = mirror.unread.items() if entry_id is not None else ()
+        mirror.unread = {
+            number: (position, ahead)
+            for number, (position, ahead) in kept
+            if entry_id is not None and not ahead[0][0] <= entry_id <= ahead[-1][0]
+        }
 
 
 # ---- IDs for new entries
@@ -359,6 +398,6 @@ def node_prefix(stream: Stream) -> bytes:
     return _PREFIX.pack(ELEMENT_TAG, stream.oid, KIND_STREAM_NODE, stream.epoch)
 
 
-def group_prefix(stream: Stream, kind: int, *numbers: int) -> bytes:
-    """The prefix of the rows of this kind that belong to a group, or to a consumer of it, by number."""
-    return element_prefix(stream.oid, kind) + b"".join(map(U32.pack, numbers))
+def group_prefix(stream: Stream, kind: int, group: int) -> bytes:
+    """The prefix of the rows of this kind that belong to a group, by number."""
+    return _PREFIX.pack(ELEMENT_TAG, stream.oid, kind, group)

@@ -115,7 +115,7 @@ def _delete_one(engine: Engine, stream: Stream, entry_id: bytes) -> bool:
     elif entry_id == stream.first:
         stream.first = streams.following(engine, stream)
     else:
-        streams.forget_following(engine, stream)
+        streams.forget_following(engine, stream, entry_id)
     return True
 
 
@@ -142,7 +142,7 @@ def _drop_references(groups: list[Group], entry_id: bytes) -> None:
 
 def trim(engine: Engine, stream: Stream, how: Trim) -> int:
     """Delete entries from the start; answers how many. Neither the last ID nor `max_deleted` changes."""
-    if not stream.length or (how.maxlen is not None and stream.length <= how.maxlen):
+    if not stream.nodes or (how.maxlen is not None and stream.length <= how.maxlen):
         return 0
     if how.policy == ACKED:
         return 0 if how.approximate else _trim_acknowledged(engine, stream, how)

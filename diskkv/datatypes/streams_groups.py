@@ -344,7 +344,7 @@ class Group:
             self.highest = ZERO_ID
 
     def _pending_prefix_of(self, consumer: Consumer) -> bytes:
-        return group_prefix(self.stream, KIND_STREAM_CONSUMER_PENDING, self.number, consumer.number)
+        return group_prefix(self.stream, KIND_STREAM_CONSUMER_PENDING, self.number) + U32.pack(consumer.number)
 
     def _decode_pending(self, entry_id: bytes, raw: bytes) -> Pending:
         try:

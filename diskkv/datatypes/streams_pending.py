@@ -37,10 +37,13 @@ def read_new(
     engine: Engine, stream: Stream, group: Group, consumer: Consumer, count: int, acknowledge: bool
 ) -> list[Entry]:
     """Deliver up to `count` entries (0: all) that nobody in the group got; pending unless `acknowledge`."""
-    if group.last >= stream.last:
+    if group.last >= stream.last or not stream.length:
         return []
     entries: list[Entry] = []
-    entries += streams.read_range(engine, stream, streams.next_id(group.last), MAX_ID, count)
+    if count:
+        entries += streams.read_following(engine, stream, group.number, group.last, count)
+    else:
+        entries += streams.read_range(engine, stream, streams.next_id(group.last), MAX_ID)
     if not entries:
         return entries
     ids = [entry_id for entry_id, _ in entries]

@@ -63,6 +63,11 @@ def check_stream(engine: Engine, stream: Stream) -> dict[bytes, list[bytes]]:
     if mirror is not None:
         ahead = list(mirror.entries)
         assert ahead == sorted(entries)[1 : 1 + len(ahead)]
+        for position, unread in mirror.unread.values():
+            following = [entry_id for entry_id in sorted(entries) if entry_id > position]
+            ahead = [entry_id for entry_id, _ in unread]
+            # What was trimmed away meanwhile is noticed when it is asked for.
+            assert ahead[0] < stream.first or not entries or ahead == following[: len(ahead)]
     return entries
 
 
