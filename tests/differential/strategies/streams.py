@@ -44,7 +44,12 @@ REFERENCES = choice("KEEPREF", "DELREF", "ACKED")
 GROWING_ID = choice(*(f"{n}-*" for n in range(1, 12)))
 
 register("stream", command("XADD", KEY, GROWING_ID, PAIRS), name="XADD", weight=3)
-register("stream", command("XADD", KEY, maybe("NOMKSTREAM"), maybe(REFERENCES), maybe(TRIM), ID, PAIRS), name="XADD", weight=2)
+register(
+    "stream",
+    command("XADD", KEY, maybe("NOMKSTREAM"), maybe(REFERENCES), maybe(TRIM), ID, PAIRS),
+    name="XADD",
+    weight=2,
+)
 register("stream", command("XLEN", KEY), name="XLEN")
 register(
     "stream", command("XRANGE", KEY, BORDER, BORDER, maybe("COUNT", one_of_bytes(b"1", b"0", b"-1"))), name="XRANGE"
