@@ -22,6 +22,8 @@ from tests.queues.record import PORT_VARIABLE, RECORD_VARIABLE, recorded
 POLL_S = 0.02
 DEADLINE_S = 90.0
 QUIET_S = 2.0
+FIRST_PART = 20
+"""One job in so many is done before the server is killed, at least."""
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -94,10 +96,12 @@ class Producer(Protocol):
 class ThreadProducer:
     """A producer for clients written in Python: a thread that calls `push` for every number.
 
-    A push that raises `refused` acknowledges nothing; any other exception is raised by `finish`.
+    After the first few it waits for the workers, which may be slow to start. A push that raises `refused` acknowledges
+    nothing; any other exception is raised by `finish`.
     """
 
-    def __init__(self, jobs: int, push: Callable[[int], object], refused: type[Exception]) -> None:
+    def __init__(self, queue: Queue, jobs: int, push: Callable[[int], object], refused: type[Exception]) -> None:
+        self._queue = queue
         self._jobs = jobs
         self._push = push
         self._refused = refused
@@ -107,6 +111,8 @@ class ThreadProducer:
 
     def _run(self) -> None:
         for number in range(self._jobs):
+            if number == self._jobs // FIRST_PART:
+                wait_until(lambda: len(self._queue.done()) >= self._jobs // FIRST_PART, self._queue.report)
             try:
                 self._push(number)
             except self._refused:
@@ -150,7 +156,7 @@ class Queue:
             return f"{len(producer.acknowledged())} pushed, {len(self.done())} done\n{self.report()}"
 
         def in_the_middle() -> bool:
-            return len(producer.acknowledged()) >= jobs // 2 and len(self.done()) >= jobs // 20
+            return len(producer.acknowledged()) >= jobs // 2 and len(self.done()) >= jobs // FIRST_PART
 
         wait_until(lambda: in_the_middle() or not producer.is_pushing(), state)
         done_before = len(self.done())

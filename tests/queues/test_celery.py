@@ -26,7 +26,7 @@ def test_every_acknowledged_job_is_done(tmp_path: Path) -> None:
     with queue(tmp_path, worker_command, 1) as running:
         app = build(running.server.port, results=False)
         job = app.tasks["job"]
-        producer = ThreadProducer(JOBS, job.delay, OperationalError)
+        producer = ThreadProducer(running, JOBS, job.delay, OperationalError)
         acknowledged = running.push_through_a_crash(producer, JOBS)
         with running.server.connect_tcp() as wire:
             wait_until(lambda: wire.call("LLEN", "celery") == 0, running.report)

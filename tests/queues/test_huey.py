@@ -25,7 +25,7 @@ def worker_command(_: int) -> list[str]:
 def test_every_acknowledged_job_is_done(tmp_path: Path) -> None:
     with queue(tmp_path, worker_command, 1) as running:
         app, job = build(running.server.port)
-        acknowledged = running.push_through_a_crash(ThreadProducer(JOBS, job, redis.ConnectionError), JOBS)
+        acknowledged = running.push_through_a_crash(ThreadProducer(running, JOBS, job, redis.ConnectionError), JOBS)
         wait_until(lambda: app.pending_count() == 0, lambda: f"{app.pending_count()} jobs stay\n{running.report()}")
         # Huey takes a job off the queue before it does it, so the job that a worker holds while it cannot reach the
         # server is gone, whatever the server; an application pushes it again when its result does not come.

@@ -40,7 +40,7 @@ def test_every_acknowledged_job_is_done(tmp_path: Path) -> None:
     with queue(tmp_path, worker_command, WORKERS) as running:
         connection = redis.Redis(port=running.server.port)
         jobs = rq.Queue(connection=connection)
-        producer = ThreadProducer(JOBS, lambda number: jobs.enqueue(record, number), redis.ConnectionError)
+        producer = ThreadProducer(running, JOBS, lambda number: jobs.enqueue(record, number), redis.ConnectionError)
         acknowledged = running.push_through_a_crash(producer, JOBS)
         running.wait_until_done(acknowledged, lambda: requeue_abandoned(jobs, running, acknowledged))
         connection.close()
