@@ -172,6 +172,8 @@ def parse_trim(client: Client, argv: list[bytes], at: int, is_add: bool) -> tupl
     Answers where they end, what to trim, and whether NOMKSTREAM is there. Raises CommandError.
     """
     stop = len(argv)
+    if is_add and _is_plain_maxlen(argv, at):
+        return at + 2, Trim(_parse_maxlen(argv[at + 1])), False
     threshold: int | bytes | None = None
     approximate = no_create = False
     limit: int | None = None
@@ -220,6 +222,11 @@ def parse_trim(client: Client, argv: list[bytes], at: int, is_add: bool) -> tupl
     else:
         trim = Trim(threshold, ZERO_ID, approximate, limit, policy or KEEPREF)
     return at, trim, no_create
+
+
+def _is_plain_maxlen(argv: list[bytes], at: int) -> bool:
+    """Whether the options are ``MAXLEN count *``, the most frequent form."""
+    return argv[at] in (b"MAXLEN", b"maxlen") and argv[at + 1].isdigit() and argv[at + 2 : at + 3] == [b"*"]
 
 
 def _parse_maxlen(text: bytes) -> int:

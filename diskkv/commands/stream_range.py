@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, starmap
 
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.stream_arguments import entry_reply, parse_end, parse_integer, parse_start, read_stream
@@ -12,6 +12,9 @@ from diskkv.errors import CommandSyntaxError
 from diskkv.resp.reply import EMPTY_ARRAY, array_header
 from diskkv.services.client import Client
 from diskkv.services.streaming import Reply, counted_reply, reply_of
+
+_FEW = 500
+"""Up to so many entries are gathered without asking whether they are to be streamed."""
 
 
 def _range(client: Client, argv: list[bytes], reverse: bool) -> Reply:
@@ -30,11 +33,12 @@ def _range(client: Client, argv: list[bytes], reverse: bool) -> Reply:
     if not count:
         return client.null_array
     engine = client.engine
-    at_entry = streams.ENTRY_AT
+    if 0 < count <= _FEW:
+        found = [entry_reply(*entry) for entry in streams.read_range(engine, stream, start, end, count, reverse)]
+        return b"*%d\r\n%b" % (len(found), b"".join(found))
 
     def items() -> Iterator[bytes]:
-        rows = streams.scan(engine, stream, start, end, reverse)
-        found = (entry_reply(row[at_entry:], raw) for row, raw in rows)
+        found = starmap(entry_reply, streams.iterate(engine, stream, start, end, reverse))
         return found if count < 0 else islice(found, count)
 
     if count < 0 and start == streams.ZERO_ID and end == streams.MAX_ID:

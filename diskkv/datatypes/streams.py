@@ -221,18 +221,23 @@ def scan(
     return engine.rows.scan(stream.prefix + start, stream.prefix + end + b"\x00", reverse)
 
 
-def read_range(
-    engine: Engine, stream: Stream, start: bytes, end: bytes, count: int = 0, reverse: bool = False
-) -> list[tuple[bytes, bytes]]:
-    """(ID, packed fields) of up to `count` entries (0: all) with start <= ID <= end, in order or in reverse."""
-    found: list[tuple[bytes, bytes]] = []
+def iterate(
+    engine: Engine, stream: Stream, start: bytes, end: bytes, reverse: bool = False
+) -> Iterator[tuple[bytes, bytes]]:
+    """(ID, packed fields) of the entries with start <= ID <= end, in order or in reverse; as of the first one."""
     border = stream.first if reverse else stream.tail_last
     for row, raw in scan(engine, stream, start, end, reverse):
         entry_id = row[ENTRY_AT:]
-        found.append((entry_id, raw))
-        if len(found) == count or entry_id == border:
-            break
-    return found
+        yield entry_id, raw
+        if entry_id == border:
+            return
+
+
+def read_range(
+    engine: Engine, stream: Stream, start: bytes, end: bytes, count: int = 0, reverse: bool = False
+) -> list[tuple[bytes, bytes]]:
+    """As `iterate`: a list of up to `count` entries (0: all)."""
+    return list(islice(iterate(engine, stream, start, end, reverse), count or None))
 
 
 def get(engine: Engine, stream: Stream, entry_id: bytes) -> bytes | None:

@@ -142,8 +142,19 @@ def _drop_references(groups: list[Group], entry_id: bytes) -> None:
 
 def trim(engine: Engine, stream: Stream, how: Trim) -> int:
     """Delete entries from the start; answers how many. Neither the last ID nor `max_deleted` changes."""
-    if not stream.nodes or (how.maxlen is not None and stream.length <= how.maxlen):
+    if not stream.nodes:
         return 0
+    if how.maxlen is not None:
+        surplus = stream.length - how.maxlen
+        if surplus <= 0:
+            return 0
+        live = stream.tail_live if stream.nodes == 1 else stream.head_live
+        if surplus < live and how.policy == KEEPREF:
+            # Not even the first node goes as a whole: what a trim finds after each XADD.
+            if how.approximate:
+                return 0
+            if surplus <= _FEW:
+                return _trim_few(engine, stream, surplus)
     if how.policy == ACKED:
         return 0 if how.approximate else _trim_acknowledged(engine, stream, how)
     if how.policy == DELREF:
@@ -156,6 +167,21 @@ def trim(engine: Engine, stream: Stream, how: Trim) -> int:
     if not how.approximate:
         _trim_first_node(engine, stream, how)
     return before - stream.length
+
+
+def _trim_few(engine: Engine, stream: Stream, count: int) -> int:
+    """Delete so many entries of the first node, which has more than that, without a scan."""
+    for _ in range(count):
+        engine.rows.delete(stream.prefix + stream.first)
+        stream.length -= 1
+        stream.first = streams.following(engine, stream)
+    if stream.nodes == 1:
+        stream.tail_live -= count
+        stream.tail_deleted += count
+    else:
+        stream.head_live -= count
+        stream.head_deleted += count
+    return count
 
 
 def _drop_nodes(engine: Engine, stream: Stream, how: Trim) -> None:
@@ -201,13 +227,6 @@ def _trim_first_node(engine: Engine, stream: Stream, how: Trim) -> None:
     if not stream.length or surplus == 0 or (surplus is None and stream.first >= how.minid):
         return
     node = streams_nodes.head(stream)
-    if surplus is not None and surplus <= _FEW:
-        for _ in range(surplus):
-            engine.rows.delete(stream.prefix + stream.first)
-            stream.length -= 1
-            stream.first = streams.following(engine, stream)
-        streams_nodes.shrink(engine, stream, node, surplus)
-        return
     start = stream.prefix + max(stream.first, node.first)
     stop = stream.prefix + next_row(node.last)
     doomed: list[bytes] = []
