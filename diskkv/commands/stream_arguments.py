@@ -248,7 +248,7 @@ def parse_policy(argv: list[bytes], at: int) -> tuple[int, list[bytes]]:
     stop = len(argv)
     while at < stop:
         option = argv[at].upper()
-        if option == b"IDS" and at + 2 < stop:
+        if option == b"IDS" and at + 1 < stop:
             count = parse_integer(argv[at + 1], b"ERR Number of IDs must be a positive integer")
             if count <= 0:
                 raise CommandError(b"ERR Number of IDs must be a positive integer")

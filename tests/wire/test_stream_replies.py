@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ ENTRIES = 6000
 VALUE = b"v" * 100
 
 
-def _ids(entries: list[list[bytes]]) -> list[bytes]:
+def _ids(entries: list[Any]) -> list[bytes]:
     assert all(fields == [b"f", VALUE] for _, fields in entries)
     return [entry_id for entry_id, _ in entries]
 
@@ -26,7 +27,7 @@ def _numbered(first: int, last: int) -> list[bytes]:
 def wire() -> Iterator[Wire]:
     with servers.subject().connect() as made:
         assert made.call("FLUSHALL") == Simple(b"OK")
-        made.pipeline([["XADD", "x", entry_id, "f", VALUE] for entry_id in _numbered(1, ENTRIES)])
+        made.pipeline([[b"XADD", b"x", entry_id, b"f", VALUE] for entry_id in _numbered(1, ENTRIES)])
         yield made
 
 
