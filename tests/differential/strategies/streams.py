@@ -37,7 +37,7 @@ PAIRS = many(sequence(one_of_bytes(b"f", b"g", b""), VALUE), 1, 2)
 TRIM = choice(
     sequence("MAXLEN", maybe("="), one_of_bytes(b"0", b"1", b"3", b"-1")),
     sequence("MINID", maybe("="), one_of_bytes(b"2", b"5-0", b"x")),
-    sequence("MAXLEN", "~", one_of_bytes(b"0", b"2", b"5", b"8"), maybe("LIMIT", one_of_bytes(b"0", b"4", b"6", b"-1"))),
+    sequence("MAXLEN", "~", one_of_bytes(b"0", b"2", b"5", b"8"), maybe("LIMIT", one_of_bytes(b"0", b"4", b"-1"))),
     sequence("MINID", "~", one_of_bytes(b"4", b"7-1", b"9")),
 )
 REFERENCES = choice("KEEPREF", "DELREF")
