@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from diskkv.codec.numbers import parse_int64
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.dispatch import unknown_subcommand, wrong_arity
 from diskkv.commands.registry import Flag, command, find
-from diskkv.errors import CommandError, NotIntegerError
+from diskkv.errors import CommandError
 from diskkv.resp.reply import OK, array, bulk, bulks, double, integer, map_of, set_of, simple
 from diskkv.services.acl import CATEGORIES, Acl, AclLogEntry, generate_password
 from diskkv.services.acl.selector import Selector
@@ -67,13 +67,6 @@ def _take_secret(argv: list[bytes]) -> list[bytes]:
     return secret
 
 
-def _parse_integer(text: bytes) -> int:
-    try:
-        return parse_int64(text)
-    except ValueError:
-        raise NotIntegerError from None
-
-
 @command("ACL", arity=-2, flags=Flag(0), group="server", since="6.0.0", complexity="Depends on subcommand.")
 def acl(client: Client, argv: list[bytes]) -> bytes:
     """A container for commands about users and their permissions."""
@@ -110,7 +103,7 @@ def acl_whoami(client: Client, argv: list[bytes]) -> bytes:
 def acl_genpass(client: Client, argv: list[bytes]) -> bytes:
     """Make a random password in hex digits; nothing is stored."""
     _check_argument_count(argv, 3)
-    return bulk(generate_password(*(_parse_integer(bits) for bits in argv[2:])))
+    return bulk(generate_password(*(parse_integer(bits) for bits in argv[2:])))
 
 
 @command("ACL LIST", arity=2, flags=_ADMIN, group="server", since="6.0.0",
@@ -196,7 +189,7 @@ def acl_log(client: Client, argv: list[bytes]) -> bytes:
     if len(argv) == 3 and argv[2].lower() == b"reset":
         log.reset()
         return OK
-    count = _parse_integer(argv[2]) if len(argv) == 3 else _SHOWN_ENTRIES
+    count = parse_integer(argv[2]) if len(argv) == 3 else _SHOWN_ENTRIES
     now_ms = client.engine.now_ms
     return array([_encode_entry(entry, now_ms, client.resp) for entry in log.newest(count)])
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from diskkv.codec import bits
 from diskkv.codec.header import Value
-from diskkv.codec.numbers import parse_int64
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.datatypes import bitmaps, strings
-from diskkv.errors import CommandError, CommandSyntaxError, NotIntegerError
+from diskkv.errors import CommandError, CommandSyntaxError
 from diskkv.resp.reply import MINUS_ONE, ONE, ZERO, integer
 from diskkv.services import notifications
 from diskkv.services.client import Client
-
-
-def _integer(argument: bytes) -> int:
-    try:
-        return parse_int64(argument)
-    except ValueError:
-        raise NotIntegerError from None
 
 
 def read_string(client: Client, key: bytes) -> Value | None:
@@ -79,7 +72,7 @@ def bitcount(client: Client, argv: list[bytes]) -> bytes:
     """Count the ones in a string, or in a range of it."""
     start, end, in_bits = 0, -1, False
     if len(argv) in (4, 5):
-        start, end = _integer(argv[2]), _integer(argv[3])
+        start, end = parse_integer(argv[2]), parse_integer(argv[3])
         in_bits = len(argv) == 5 and _in_bits(argv[4])
     elif len(argv) != 2:
         raise CommandSyntaxError
@@ -95,14 +88,14 @@ def bitcount(client: Client, argv: list[bytes]) -> bytes:
          syntax="key bit [start [end [BYTE | BIT]@7.0.0]]")  # fmt: skip
 def bitpos(client: Client, argv: list[bytes]) -> bytes:
     """Find the first bit that is set, or clear."""
-    bit = _integer(argv[2])
+    bit = parse_integer(argv[2])
     if bit not in (0, 1):
         raise CommandError(b"ERR The bit argument must be 1 or 0.")
     if len(argv) > 6:
         raise CommandSyntaxError
-    start = _integer(argv[3]) if len(argv) > 3 else 0
+    start = parse_integer(argv[3]) if len(argv) > 3 else 0
     in_bits = len(argv) == 6 and _in_bits(argv[5])
-    end = _integer(argv[4]) if len(argv) > 4 else -1
+    end = parse_integer(argv[4]) if len(argv) > 4 else -1
     value = read_string(client, argv[1])
     if value is None:
         return MINUS_ONE if bit else ZERO

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from diskkv.codec.numbers import parse_int64
 from diskkv.codec.rdb_payload import dump_payload, load_payload
 from diskkv.codec.rdb_values import RdbError, RdbVersionError
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.datatypes import operations
-from diskkv.errors import CommandError, CommandSyntaxError, NotIntegerError
+from diskkv.errors import CommandError, CommandSyntaxError
 from diskkv.resp.reply import OK, bulk
 from diskkv.services import notifications
 from diskkv.services.client import Client
@@ -32,13 +32,6 @@ def dump(client: Client, argv: list[bytes]) -> bytes:
     return bulk(dump_payload(operations.of(value).export(client.engine, value)))
 
 
-def _parse_integer(text: bytes) -> int:
-    try:
-        return parse_int64(text)
-    except ValueError:
-        raise NotIntegerError from None
-
-
 def _parse_options(argv: list[bytes]) -> tuple[bool, bool]:
     """(replace, absolute time to live); IDLETIME and FREQ are checked and have no effect."""
     replace = absolute = False
@@ -53,12 +46,12 @@ def _parse_options(argv: list[bytes]) -> tuple[bool, bool]:
             absolute = True
         elif option == b"IDLETIME" and has_more and frequency == -1:
             at += 1
-            idle = _parse_integer(argv[at])
+            idle = parse_integer(argv[at])
             if idle < 0:
                 raise CommandError(b"ERR Invalid IDLETIME value, must be >= 0")
         elif option == b"FREQ" and has_more and idle == -1:
             at += 1
-            frequency = _parse_integer(argv[at])
+            frequency = parse_integer(argv[at])
             if not 0 <= frequency <= 255:
                 raise CommandError(b"ERR Invalid FREQ value, must be >= 0 and <= 255")
         else:
@@ -85,7 +78,7 @@ def restore(client: Client, argv: list[bytes]) -> bytes:
     old = database.get(key)
     if old is not None and not replace:
         raise CommandError(b"BUSYKEY Target key name already exists.")
-    ttl_ms = _parse_integer(argv[2])
+    ttl_ms = parse_integer(argv[2])
     if ttl_ms < 0:
         raise CommandError(b"ERR Invalid TTL value, must be >= 0")
     try:

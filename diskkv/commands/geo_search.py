@@ -9,10 +9,11 @@ from diskkv.codec import geohash
 from diskkv.codec.geohash import SearchShape
 from diskkv.codec.header import Header
 from diskkv.codec.numbers import parse_float
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.geo import coordinates, parse_position
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.zset_range import store_reply
-from diskkv.commands.zset_replies import parse_integer, read
+from diskkv.commands.zset_replies import read
 from diskkv.datatypes import zset_ranges, zsets
 from diskkv.datatypes.zset_ranges import ScoreRange
 from diskkv.errors import CommandError, CommandSyntaxError

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from diskkv.codec.header import LIST, Header
 from diskkv.codec.numbers import INT64_MIN, parse_int64
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.datatypes import lists, lists_edit
-from diskkv.errors import CommandError, CommandSyntaxError, NotIntegerError, WrongTypeError
+from diskkv.errors import CommandError, CommandSyntaxError, WrongTypeError
 from diskkv.resp.reply import EMPTY_ARRAY, MINUS_ONE, OK, ZERO, array_header, bulk, bulks, integer, integers
 from diskkv.services import notifications
 from diskkv.services.client import Client
@@ -17,14 +18,6 @@ from diskkv.services.streaming import Reply, reply_of
 
 _PUSH_COMPLEXITY = "O(1) for each element; a list that is small is rewritten as a whole."
 _NOT_POSITIVE = b"ERR value is out of range, must be positive"
-
-
-def parse_integer(text: bytes) -> int:
-    """A 64-bit integer argument. Raises NotIntegerError."""
-    try:
-        return parse_int64(text)
-    except ValueError:
-        raise NotIntegerError from None
 
 
 def parse_at_least(text: bytes, least: int, message: bytes) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 
-from diskkv.codec.numbers import parse_int64
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, command
-from diskkv.errors import NotIntegerError
 from diskkv.resp.reply import verbatim
 from diskkv.services.client import Client
 from diskkv.services.info import REDIS_VERSION
@@ -24,21 +23,14 @@ def lolwut(client: Client, argv: list[bytes]) -> bytes:
     """Draw strata: what was written last lies on top, and what lies deep is denser. Tell the version."""
     sizes: list[int] = []
     if len(argv) >= 3 and argv[1].upper() == b"VERSION":
-        version = _integer(argv[2])
+        version = parse_integer(argv[2])
         if version not in _WITH_PICTURE:
             return verbatim(f"Redis ver. {REDIS_VERSION}\n".encode(), client.resp)
-        sizes = [_integer(text) for text in argv[3:5]]
+        sizes = [parse_integer(text) for text in argv[3:5]]
     columns = min(max(sizes[0], 1), _MAX_COLUMNS) if sizes else _COLUMNS
     layers = min(max(sizes[1], 1), _MAX_LAYERS) if len(sizes) > 1 else _LAYERS
     picture = "\n".join(_strata(columns, layers))
     return verbatim(f"{picture}\n\nStrata, drawn by diskkv. Redis ver. {REDIS_VERSION}\n".encode(), client.resp)
-
-
-def _integer(text: bytes) -> int:
-    try:
-        return parse_int64(text)
-    except ValueError:
-        raise NotIntegerError from None
 
 
 def _strata(columns: int, layers: int) -> list[str]:

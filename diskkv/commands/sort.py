@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from diskkv.codec.header import SET, Value, value_type
-from diskkv.commands.list import parse_integer
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import TABLE, Flag, KeySpec, command
 from diskkv.datatypes import lists, sorting
 from diskkv.errors import CommandError, CommandSyntaxError

@@ -137,8 +137,7 @@ def xread(client: Client, argv: list[bytes]) -> Any:
         found.append((key, stream, after))
     engine = client.engine
     ready = [(key, stream, after) for key, stream, after in found if stream is not None and stream.last > after]
-    # What a client that waited gets was added in this turn, which bounds it.
-    if len(ready) == 1 and not 0 < options.count <= _FEW and client.blocked is None:
+    if len(ready) == 1 and not 0 < options.count <= _FEW:
         reply = _read_one(client, *ready[0], options.count)
         if reply != b"":
             return reply

@@ -12,6 +12,7 @@ from diskkv.codec.numbers import (
     parse_int64,
     parse_long_double,
 )
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.errors import CommandError, NotFloatError, NotIntegerError, WrongTypeError
 from diskkv.resp.reply import bulk
@@ -64,7 +65,7 @@ def decr(client: Client, argv: list[bytes]) -> bytes:
 )
 def incrby(client: Client, argv: list[bytes]) -> bytes:
     """Add to the integer at a key, which is 0 when it does not exist."""
-    return _add(client, argv[1], _integer(argv[2]))
+    return _add(client, argv[1], parse_integer(argv[2]))
 
 
 @command(
@@ -79,7 +80,7 @@ def incrby(client: Client, argv: list[bytes]) -> bytes:
 )
 def decrby(client: Client, argv: list[bytes]) -> bytes:
     """Subtract from the integer at a key, which is 0 when it does not exist."""
-    decrement = _integer(argv[2])
+    decrement = parse_integer(argv[2])
     if decrement == INT64_MIN:
         raise CommandError(b"ERR decrement would overflow")
     return _add(client, argv[1], -decrement)
@@ -98,7 +99,7 @@ def _add(client: Client, key: bytes, increment: int) -> bytes:
         number = increment
     else:
         data, expire_ms = _inline(old)
-        number = _integer(data) + increment
+        number = parse_integer(data) + increment
     if not INT64_MIN <= number <= INT64_MAX:
         raise CommandError(b"ERR increment or decrement would overflow")
     data = b"%d" % number
@@ -107,13 +108,6 @@ def _add(client: Client, key: bytes, increment: int) -> bytes:
     if events.enabled:
         events.event(notifications.STRING, b"incrby", key, database)
     return b":%b\r\n" % data
-
-
-def _integer(data: bytes) -> int:
-    try:
-        return parse_int64(data)
-    except ValueError:
-        raise NotIntegerError from None
 
 
 def _inline(value: Value) -> tuple[bytes, int]:

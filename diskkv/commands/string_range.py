@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from diskkv.codec.header import STRING, Value, value_type
 from diskkv.codec.lcs import Match, check_lcs_size, lcs_length, longest_common_subsequence
-from diskkv.codec.numbers import parse_int64
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.string import part_reply
 from diskkv.datatypes import strings
-from diskkv.errors import CommandError, CommandSyntaxError, NotIntegerError
+from diskkv.errors import CommandError, CommandSyntaxError
 from diskkv.resp.reply import EMPTY_BULK, ZERO, array, bulk, integer, map_of
 from diskkv.services import notifications
 from diskkv.services.client import Client
 from diskkv.services.streaming import Reply
-
-
-def _integer(argument: bytes) -> int:
-    try:
-        return parse_int64(argument)
-    except ValueError:
-        raise NotIntegerError from None
 
 
 @command(
@@ -57,8 +50,8 @@ def getrange(client: Client, argv: list[bytes]) -> Reply:
 
 
 def _part(client: Client, argv: list[bytes]) -> Reply:
-    start = _integer(argv[2])
-    end = _integer(argv[3])
+    start = parse_integer(argv[2])
+    end = parse_integer(argv[3])
     value = client.db.read(argv[1])
     if value is None:
         return EMPTY_BULK
@@ -135,7 +128,7 @@ def _check_size(client: Client, size_bytes: int) -> None:
 )
 def setrange(client: Client, argv: list[bytes]) -> bytes:
     """Overwrite a part of the string at a key, with zeros before it where the string is shorter; return its length."""
-    offset = _integer(argv[2])
+    offset = parse_integer(argv[2])
     if offset < 0:
         raise CommandError(b"ERR offset is out of range")
     key = argv[1]
@@ -202,7 +195,7 @@ def _lcs_options(argv: list[bytes]) -> tuple[set[bytes], int]:
         if word in (b"IDX", b"LEN", b"WITHMATCHLEN"):
             chosen.add(word)
         elif word == b"MINMATCHLEN" and (operand := next(rest, None)) is not None:
-            min_length = _integer(operand)
+            min_length = parse_integer(operand)
         else:
             raise CommandSyntaxError
     return chosen, min_length

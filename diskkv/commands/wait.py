@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from diskkv.codec.header import STRING
 from diskkv.codec.numbers import parse_int64
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, command
-from diskkv.errors import CommandError, NotIntegerError
+from diskkv.errors import CommandError
 from diskkv.resp.reply import ZERO, integers
 from diskkv.services.blocking import Block
 from diskkv.services.client import Client
 
 _TIPS = ("request_policy:all_shards", "response_policy:agg_min")
 _FLAGS = Flag.BLOCKING
-
-
-def _integer(argument: bytes) -> int:
-    try:
-        return parse_int64(argument)
-    except ValueError:
-        raise NotIntegerError from None
 
 
 def _deadline_ms(client: Client, argument: bytes) -> int:
@@ -40,7 +34,7 @@ def _deadline_ms(client: Client, argument: bytes) -> int:
          syntax="numreplicas timeout:integer", tips=_TIPS, categories=("connection",))  # fmt: skip
 def wait(client: Client, argv: list[bytes]) -> bytes | Block:
     """Wait until enough replicas have this connection's writes; there are none."""
-    wanted = _integer(argv[1])
+    wanted = parse_integer(argv[1])
     deadline_ms = _deadline_ms(client, argv[2])
     if wanted <= 0:
         return ZERO
@@ -51,10 +45,10 @@ def wait(client: Client, argv: list[bytes]) -> bytes | Block:
          syntax="numlocal numreplicas timeout:integer", tips=_TIPS, categories=("connection",))  # fmt: skip
 def waitaof(client: Client, argv: list[bytes]) -> bytes | Block:
     """Wait until this connection's writes are on stable storage."""
-    local = _integer(argv[1])
+    local = parse_integer(argv[1])
     if not 0 <= local <= 1:
         raise CommandError(b"ERR value is out of range, value must between 0 and 1")
-    replicas = _integer(argv[2])
+    replicas = parse_integer(argv[2])
     if replicas < 0:
         raise CommandError(b"ERR value is out of range, must be positive")
     deadline_ms = _deadline_ms(client, argv[3])

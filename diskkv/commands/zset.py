@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from diskkv.codec.numbers import format_double, parse_float
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.scan import parse_cursor, parse_options
 from diskkv.commands.zset_replies import (
     entries_reply,
     members_reply,
     notify,
-    parse_integer,
     read,
     score_bulk,
 )

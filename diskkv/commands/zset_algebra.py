@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diskkv.codec.numbers import parse_float, parse_int64
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.zset_range import store_reply
-from diskkv.commands.zset_replies import entries_reply, members_reply, parse_integer
+from diskkv.commands.zset_replies import entries_reply, members_reply
 from diskkv.datatypes import zset_algebra
 from diskkv.datatypes.zset_algebra import AGGREGATES, Aggregate, Source
 from diskkv.datatypes.zset_rows import Entry

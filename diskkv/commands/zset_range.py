@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from diskkv.commands.arguments import parse_integer
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.zset_replies import (
     entries_reply,
     entry_items,
     members_reply,
     notify,
-    parse_integer,
     parse_lex_range,
     parse_rank_range,
     parse_score_range,

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from math import inf
 
 from diskkv.codec.header import ZSET, Header
-from diskkv.codec.numbers import format_double, parse_float, parse_int64
+from diskkv.codec.numbers import format_double, parse_float
+from diskkv.commands.arguments import parse_integer
 from diskkv.datatypes.zset_ranges import LexBorder, LexRange, RankRange, ScoreRange
 from diskkv.datatypes.zset_rows import Entry
-from diskkv.errors import CommandError, NotIntegerError, WrongTypeError
+from diskkv.errors import CommandError, WrongTypeError
 from diskkv.services import notifications
 from diskkv.services.client import Client
 
@@ -47,14 +48,6 @@ def notify(client: Client, event: bytes, key: bytes, gone: bool = False) -> None
 
 
 # ---- arguments
-
-
-def parse_integer(text: bytes) -> int:
-    """A signed 64-bit integer. Raises NotIntegerError."""
-    try:
-        return parse_int64(text)
-    except ValueError:
-        raise NotIntegerError from None
 
 
 def parse_rank_range(start: bytes, stop: bytes) -> RankRange:

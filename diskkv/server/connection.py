@@ -293,7 +293,8 @@ class Connection(Client):
 
     @property
     def can_stream(self) -> bool:
-        return self.transaction is None and self.engine.store.snapshot_scans
+        # A blocked client is answered by whoever changed its key, which takes whole replies only.
+        return self.transaction is None and self.blocked is None and self.engine.store.snapshot_scans
 
     def start_stream(self, streamed: StreamedReply) -> int:
         self.stream = streamed
