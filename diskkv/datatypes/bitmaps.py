@@ -82,7 +82,7 @@ def combine(engine: Engine, operation: bytes, sources: Sequence[Value | None], s
     """BITOP's result of `size_bytes` > 0 bytes, staging its chunks when it is long; None stands for a missing key."""
     if size_bytes <= INLINE_MAX_BYTES:
         blocks = [None if source is None else strings.read(engine, source) for source in sources]
-        return bits.combine(operation, blocks, size_bytes) or bytes(size_bytes)
+        return Header(STRING, bits.combine(operation, blocks, size_bytes) or bytes(size_bytes), raw=True)
     oid = engine.new_oid()
     prefix = element_prefix(oid, KIND_STRING_CHUNK)
     for index in range((size_bytes + CHUNK_BYTES - 1) // CHUNK_BYTES):
