@@ -476,7 +476,8 @@ int main(int argc, char **argv) {
     host = argv[1];
     port = atoi(argv[2]);
     password = argv[3];
-    printf("# library hiredis %d.%d.%d\n", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
+    const char *packager = HIREDIS_MAJOR < 1 ? " of Debian" : "";
+    printf("# library hiredis%s %d.%d.%d\n", packager, HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
     fflush(stdout);
     db = open_authenticated();
     freeReplyObject(redisCommand(db, "FLUSHALL"));

@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,16 +20,13 @@ PASSWORD = "correct horse"
 OPEN_PORT_VARIABLE = "DISKKV_CLIENT_OPEN_PORT"
 
 
-def run(program: Program, flavour: Flavour, directory: Path) -> tap.Report:
-    """Build the program in the directory, run it, restart the server when it asks for that, and read its output.
+def run(program: Program, flavour: Flavour, directory: Path, command: Sequence[str | Path]) -> tap.Report:
+    """Start the built program in the directory, restart the server when it asks for that, and read its output.
 
-    Skips or fails (`toolchains.unavailable`) when the toolchain is missing; fails when the program does not end in
-    time or prints no complete report. Failed checks are not looked at.
+    Fails when the program does not end in time or prints no complete report. Failed checks are not looked at.
     """
-    build_directory, scratch_directory = directory / "build", directory / "scratch"
-    build_directory.mkdir()
-    scratch_directory.mkdir()
-    command = program.command(build_directory)
+    scratch_directory = directory / "scratch"
+    scratch_directory.mkdir(parents=True)
     open_server = POOL.get(flavour, tcp=True, role="clients")
     with running(flavour, "--requirepass", PASSWORD, durable=True, tcp=True) as server:
         arguments = [*command, "127.0.0.1", str(server.port), PASSWORD, scratch_directory]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,8 @@ import pytest
 REQUIRE_VARIABLE = "CI_REQUIRE_CLIENTS"
 """When this is 1 in the environment (the CI script sets it), a missing toolchain is a failure."""
 BUILD_TIMEOUT_S = 120
+shared_root: Path | None = None
+"""Where `shared` keeps its directories: one place for all processes of a run, set by conftest.py."""
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -32,11 +35,36 @@ def tool(*names: str) -> str:
     unavailable(f"{' or '.join(names)} is not installed")
 
 
+def runs(command: Sequence[str | Path]) -> bool:
+    """Whether the command ends with status 0 in time; its output is dropped."""
+    arguments = [str(part) for part in command]
+    try:
+        done = subprocess.run(arguments, capture_output=True, stdin=subprocess.DEVNULL, timeout=BUILD_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
 def require(what: str, *command: str) -> None:
     """Call `unavailable` unless the command ends with status 0; for libraries that only their language can find."""
     tool(command[0])
-    if subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=BUILD_TIMEOUT_S).returncode != 0:
+    if not runs(command):
         unavailable(f"{what} is not installed")
+
+
+def shared(name: str, make: Callable[[Path], None]) -> Path:
+    """A directory that `make` fills once for all tests of this run, also when several processes share it."""
+    assert shared_root is not None, "conftest.py has not run"
+    directory = shared_root / name
+    with open(directory.with_name(f"{name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            unfinished = directory.with_name(f"{name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(directory)
+    return directory
 
 
 def build(command: Sequence[str | Path], directory: Path) -> None:
