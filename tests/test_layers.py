@@ -29,6 +29,7 @@ HOMES = {
     "trio": "server",
     "asyncio": "server",
     "socket": "server",
+    "ssl": "server",
     "plyvel": "engine",
     "lupa": "services",
 }

@@ -30,7 +30,7 @@ class Config(Settings):
         self._hooks: dict[str, list[Hook]] = {}
 
     def on_change(self, name: str, hook: Hook) -> None:
-        """Call `hook` after CONFIG SET changed the parameter `name` (any of its names).
+        """Call `hook` after CONFIG SET changed the parameter `name` (any of its names), or set a volatile one.
 
         A hook that is registered for several parameters of one CONFIG SET runs once, after all of them have their new
         values. Raising ConfigError undoes the whole command: all values are put back, and the hooks that ran run again.
@@ -132,7 +132,7 @@ class Config(Settings):
             setattr(self, parameter.attribute, value)
         hooks: dict[Hook, str] = {}
         for parameter, value in before:
-            if getattr(self, parameter.attribute) != value:
+            if parameter.volatile or getattr(self, parameter.attribute) != value:
                 hooks.update(
                     (hook, parameter.name) for hook in self._hooks.get(parameter.attribute, ()) if hook not in hooks
                 )

@@ -20,6 +20,7 @@ class Options(TypedDict, total=False):
     ignored: str
     secret: bool
     hidden: bool
+    volatile: bool
     unit: str
 
 
@@ -30,6 +31,7 @@ class Parameter:
     `immutable`: only at start. `protected`: CONFIG SET only as `enable-protected-configs` allows. `aliases`: other
     names of the same value, in files and CONFIG alike. `ignored`: why it is accepted without any effect, or empty.
     `secret`: never shown in errors. `hidden`: a directive for files and command lines that CONFIG does not know.
+    `volatile`: the name of something that can change by itself; setting it counts as a change with the same value too.
     """
 
     kind: Kind
@@ -41,6 +43,7 @@ class Parameter:
     ignored: str = ""
     secret: bool = False
     hidden: bool = False
+    volatile: bool = False
     unit: str = ""
     name: str = field(default="", init=False)
     attribute: str = field(default="", init=False)

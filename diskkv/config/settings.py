@@ -70,7 +70,7 @@ class Network:
         10, 1, 1000, "Connections accepted per turn.", unsigned=True, ignored="the backlog is emptied every turn"
     )
     max_new_tls_connections_per_cycle = integer(
-        1, 1, 1000, "TLS connections accepted per turn.", unsigned=True, ignored="handshakes do not hold up the turn"
+        1, 1, 1000, "TLS connections accepted, and handshakes begun, per turn.", unsigned=True
     )
 
 
@@ -95,17 +95,17 @@ class Tls:
     """TLS"""
 
     tls_port = integer(0, 0, 65535, "TCP port for TLS connections; 0 for none.")
-    tls_cert_file = text("", "The server's certificate (PEM).", what="path")
-    tls_key_file = text("", "The key of the certificate (PEM).", what="path")
+    tls_cert_file = text("", "The server's certificate (PEM).", what="path", volatile=True)
+    tls_key_file = text("", "The key of the certificate (PEM).", what="path", volatile=True)
     tls_key_file_pass = secret("Password of the key.")
-    tls_ca_cert_file = text("", "Certificates of the authorities that sign clients' certificates (PEM).", what="path")
-    tls_ca_cert_dir = text("", "Directory of such certificates.", what="path")
+    tls_ca_cert_file = text("", "Authorities that sign clients' certificates (PEM).", what="path", volatile=True)
+    tls_ca_cert_dir = text("", "Directory of such certificates.", what="path", volatile=True)
     tls_auth_clients = choice("yes", "no yes optional", "Whether clients need a certificate.")
     tls_protocols = text("", 'TLS versions to accept, such as "TLSv1.2 TLSv1.3"; empty for both.')
     tls_ciphers = text("", "Ciphers for TLS 1.2, in OpenSSL's syntax.")
-    tls_ciphersuites = text("", "Cipher suites for TLS 1.3.")
+    tls_ciphersuites = text("", "Cipher suites for TLS 1.3; needs Python 3.15 or newer.")
     tls_prefer_server_ciphers = yes_no(False, "Choose by the server's order of ciphers.")
-    tls_dh_params_file = text("", "Diffie-Hellman parameters (PEM).", what="path")
+    tls_dh_params_file = text("", "Diffie-Hellman parameters (PEM).", what="path", volatile=True)
     tls_session_caching = yes_no(True, "Let clients resume TLS sessions.")
     tls_session_cache_size = integer(20480, 0, INT32_MAX, "TLS sessions to keep.", ignored="OpenSSL's default is used")
     tls_session_cache_timeout = seconds(300, "How long TLS sessions are kept.", ignored="OpenSSL's default is used")

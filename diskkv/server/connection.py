@@ -18,6 +18,7 @@ from diskkv.services.client import Client, Message
 from diskkv.services.streaming import StreamedReply
 
 if TYPE_CHECKING:
+    from diskkv.server.tls import TlsSocket
     from diskkv.services.instance import Instance
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,9 @@ _STREAM_STALL_MS = 600_000
 class Connection(Client):
     """A client behind a socket."""
 
-    def __init__(self, instance: Instance, client_id: int, sock: socket.socket, peer: str, local: str) -> None:
+    def __init__(
+        self, instance: Instance, client_id: int, sock: socket.socket | TlsSocket, peer: str, local: str
+    ) -> None:
         super().__init__(instance, client_id)
         self.sock = sock
         self.fd = sock.fileno()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
+import ssl
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diskkv.config import Config
 from diskkv.errors import ConfigError
+from diskkv.server.tls import TLS_PARAMETERS, TlsConnection, TlsSocket, make_context
 
 if TYPE_CHECKING:
     from diskkv.server.reactor import Reactor
@@ -18,32 +23,180 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ACCEPTS_PER_EVENT = 1000
+_BIND_FAILED = "Failed to bind to specified addresses."
+_NOT_AVAILABLE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT})
+"""What is ignored for addresses that begin with a dash."""
 
 
-def open_listeners(config: Config) -> list[socket.socket]:
-    """Bind everything the configuration names. Raises ConfigError with one clear line."""
-    sockets: list[socket.socket] = []
-    try:
-        if config.port:
-            for address in config.bind:
-                optional = address.startswith("-")
-                try:
-                    sockets.append(_bind_tcp(address.removeprefix("-"), config.port, config.tcp_backlog))
-                except OSError as exc:
-                    if optional:
-                        continue
-                    message = f"cannot listen on {address.removeprefix('-')}:{config.port}: {exc.strerror or exc}"
-                    raise ConfigError(message) from exc
-        if config.unixsocket:
-            sockets.append(_bind_unix(config.unixsocket, config.unixsocketperm, config.tcp_backlog))
-        if not sockets:
-            message = "nothing to listen on: both port and unixsocket are off"
-            raise ConfigError(message)
-    except ConfigError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
+@dataclass(eq=False, slots=True)
+class Listener:
+    """A listening socket. `kind` is tcp, tls or unix; `place` is the address, or the path of a unix socket."""
+
+    sock: socket.socket
+    kind: str
+    place: tuple[str, int] | str
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self.sock.fileno()
+
+
+class Listeners:
+    """All listening sockets: opened at the start, opened anew when CONFIG SET changes port, tls-port or bind.
+
+    `tls` is the context for new TLS connections. It is made anew when CONFIG SET names one of the files, even with the
+    value that it has: that is how renewed certificates are taken up.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._open: list[Listener] = []
+        self._reactor: Reactor | None = None
+        self._ports = (config.port, config.tls_port)
+        self.tls: ssl.SSLContext | None = None
+
+    def open(self) -> None:
+        """Bind everything the configuration names. Raises ConfigError with one clear line."""
+        config = self._config
+        try:
+            if config.tls_port:
+                self.tls = make_context(config)
+            opened: list[Listener] = []
+            self._bind_missing(opened)
+            self._open += opened
+            if config.unixsocket:
+                sock = _bind_unix(config.unixsocket, config.unixsocketperm, config.tcp_backlog)
+                self._open.append(Listener(sock, "unix", config.unixsocket))
+            if not self._open:
+                message = "nothing to listen on: port, tls-port and unixsocket are off"
+                raise ConfigError(message)
+        except ConfigError:
+            self.close()
+            raise
+
+    def attach(self, reactor: Reactor) -> None:
+        """Have the reactor accept connections, and follow the configuration from now on."""
+        self._reactor = reactor
+        for listener in self._open:
+            reactor.listen(listener)
+        for name in ("tls-port", *TLS_PARAMETERS):
+            self._config.on_change(name, self.reload_tls)
+        for name in ("port", "tls-port", "bind"):
+            self._config.on_change(name, self._rebind)
+
+    @property
+    def places(self) -> list[str]:
+        """Where the server can be reached, for people."""
+        shown = {"tcp": "", "tls": "tls ", "unix": ""}
+        return [
+            shown[each.kind] + (each.place if isinstance(each.place, str) else _show(each.place)) for each in self._open
+        ]
+
+    def close(self) -> None:
+        """Close all sockets; the reactor must be closed, or must not have them."""
+        for listener in self._open:
+            listener.sock.close()
+        self._open.clear()
+
+    def reload_tls(self) -> None:
+        """Make the context anew, from files that may have changed. Raises ConfigError; the old one is kept then."""
+        if self._config.tls_port:
+            try:
+                self.tls = make_context(self._config)
+            except ConfigError as exc:
+                log.warning("TLS is not configured anew: %s", exc)
+                message = "Unable to update TLS configuration. Check server logs."
+                raise ConfigError(message) from exc
+
+    def _wanted(self) -> list[tuple[str, str, int]]:
+        """(kind, address, port) of all TCP sockets, with the address as it is configured."""
+        config = self._config
+        ports = (("tcp", config.port), ("tls", config.tls_port))
+        return [(kind, address, port) for kind, port in ports if port for address in config.bind]
+
+    def _missing(self) -> Iterator[Listener]:
+        """Bind what is wanted and not open yet. Raises ConfigError."""
+        there = {(listener.kind, listener.place) for listener in self._open}
+        for kind, address, port in self._wanted():
+            place = (address.removeprefix("-"), port)
+            if (kind, place) in there:
+                continue
+            try:
+                sock = _bind_tcp(*place, self._config.tcp_backlog)
+            except OSError as exc:
+                if address.startswith("-") and exc.errno in _NOT_AVAILABLE:
+                    continue
+                message = f"cannot listen on {_show(place)}: {exc.strerror or exc}"
+                raise ConfigError(message) from exc
+            there.add((kind, place))
+            yield Listener(sock, kind, place)
+
+    def _rebind(self) -> None:
+        """Follow port, tls-port and bind. Raises ConfigError when that fails; the sockets are as before then.
+
+        Sockets that are not wanted any more are closed last, unless they are in the way of new ones: the address
+        0.0.0.0 cannot be bound beside others, nor a port for TLS that was one without.
+        """
+        reactor = self._reactor
+        assert reactor is not None
+        config = self._config
+        wanted = {(kind, (address.removeprefix("-"), port)) for kind, address, port in self._wanted()}
+        surplus = [each for each in self._open if each.kind != "unix" and (each.kind, each.place) not in wanted]
+        in_the_way = [each for each in surplus if each.place[1] in (config.port, config.tls_port)]
+        opened: list[Listener] = []
+        try:
+            try:
+                self._bind_missing(opened)
+            except ConfigError:
+                if not in_the_way:
+                    raise
+                self._give_up(in_the_way)
+                self._bind_missing(opened)
+        except ConfigError as exc:
+            log.warning("%s", exc)
+            self._restore(in_the_way)
+            is_moved = (config.port, config.tls_port) != self._ports
+            message = "Unable to listen on this port. Check server logs." if is_moved else _BIND_FAILED
+            raise ConfigError(message) from exc
+        self._give_up(surplus)
+        for listener in opened:
+            self._open.append(listener)
+            reactor.listen(listener)
+        self._ports = (config.port, config.tls_port)
+        log.info("listening on %s", ", ".join(self.places) or "nothing")
+
+    def _bind_missing(self, opened: list[Listener]) -> None:
+        """Add what is missing to `opened`, all or nothing. Raises ConfigError."""
+        try:
+            for listener in self._missing():
+                opened.append(listener)
+        except ConfigError:
+            self._give_up(opened)
+            opened.clear()
+            raise
+
+    def _give_up(self, listeners: list[Listener]) -> None:
+        for listener in listeners:
+            if listener in self._open:
+                self._open.remove(listener)
+                assert self._reactor is not None
+                self._reactor.stop_listening(listener)
+            listener.sock.close()
+
+    def _restore(self, listeners: list[Listener]) -> None:
+        """Bind again what was closed for nothing."""
+        assert self._reactor is not None
+        for listener in listeners:
+            if listener in self._open or isinstance(listener.place, str):
+                continue
+            try:
+                sock = _bind_tcp(*listener.place, self._config.tcp_backlog)
+            except OSError as exc:
+                log.warning("cannot listen on %s again: %s", _show(listener.place), exc.strerror or exc)
+                continue
+            again = Listener(sock, listener.kind, listener.place)
+            self._open.append(again)
+            self._reactor.listen(again)
 
 
 def _bind_tcp(address: str, port: int, backlog: int) -> socket.socket:
@@ -90,14 +243,15 @@ def _bind_unix(path: str, permissions: int, backlog: int) -> socket.socket:
     return sock
 
 
-def accept_all(reactor: Reactor, listener: socket.socket) -> None:
+def accept_all(reactor: Reactor, listener: Listener) -> None:
     """Accept what waits on a listener, up to a bound for one turn."""
     config = reactor.instance.config
     stats = reactor.instance.stats
-    for _ in range(_ACCEPTS_PER_EVENT):
+    is_tls = listener.kind == "tls"
+    for _ in range(config.max_new_tls_connections_per_cycle if is_tls else _ACCEPTS_PER_EVENT):
         try:
             # The address comes from here: getpeername fails for a peer that has reset the connection since.
-            sock, address = listener.accept()
+            sock, address = listener.sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as exc:
@@ -111,21 +265,32 @@ def accept_all(reactor: Reactor, listener: socket.socket) -> None:
         refusal = _refusal(reactor, sock, address)
         if refusal is not None:
             stats.connections_rejected += 1
-            with contextlib.suppress(OSError):
-                sock.send(refusal)
+            # A client that expects TLS could not read it.
+            if not is_tls:
+                with contextlib.suppress(OSError):
+                    sock.send(refusal)
             sock.close()
             continue
         if sock.family != socket.AF_UNIX:
-            # A connection that is reset already may refuse options; its end is seen by the first read.
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if config.tcp_keepalive:
-                    _keep_alive(sock, config.tcp_keepalive)
+            _set_options(sock, config)
             peer = _show(address)
             local = _show(sock.getsockname())
         else:
             peer = local = f"{sock.getsockname()}:0"
-        reactor.adopt(sock, peer, local)
+        if is_tls:
+            assert reactor.open_sockets.tls is not None
+            tls_socket = TlsSocket(sock, reactor.open_sockets.tls, reactor.handshakes)
+            reactor.adopt(tls_socket, peer, local, TlsConnection)
+        else:
+            reactor.adopt(sock, peer, local)
+
+
+def _set_options(sock: socket.socket, config: Config) -> None:
+    # A connection that is reset already may refuse options; its end is seen by the first read.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if config.tcp_keepalive:
+            _keep_alive(sock, config.tcp_keepalive)
 
 
 def _refusal(reactor: Reactor, sock: socket.socket, address: tuple[str, int]) -> bytes | None:

@@ -22,7 +22,7 @@ from diskkv.engine.memory import MemoryStore
 from diskkv.engine.store import Store
 from diskkv.errors import ConfigError, StorageError
 from diskkv.server.background import run_background
-from diskkv.server.listeners import open_listeners
+from diskkv.server.listeners import Listeners
 from diskkv.server.logs import configure_logging
 from diskkv.server.reactor import Reactor
 from diskkv.services.instance import Instance
@@ -79,8 +79,9 @@ def serve(config: Config) -> int:
     configure_logging(config)
     _raise_file_limit(config)
     began = time.monotonic()
+    listeners = Listeners(config)
     try:
-        listeners = open_listeners(config)
+        listeners.open()
     except ConfigError as exc:
         print(f"diskkv-server: {exc}", file=sys.stderr)
         return 1
@@ -94,14 +95,12 @@ def serve(config: Config) -> int:
             store.close()
             raise
     except (ConfigError, StorageError) as exc:
-        for listener in listeners:
-            listener.close()
+        listeners.close()
         print(f"diskkv-server: {exc}", file=sys.stderr)
         return 1
-    reactor = Reactor(instance)
-    for listener in listeners:
-        reactor.listen(listener)
-    _announce(instance, time.monotonic() - began)
+    reactor = Reactor(instance, listeners)
+    listeners.attach(reactor)
+    _announce(instance, listeners, time.monotonic() - began)
     # Requests make no reference cycles, but the containers of a turn would trigger a collection every few turns, each
     # of which walks over the cache's dictionaries. What is alive now is never collected, the rest seldom looked at.
     gc.collect()
@@ -117,16 +116,13 @@ def serve(config: Config) -> int:
     return 0
 
 
-def _announce(instance: Instance, seconds: float) -> None:
+def _announce(instance: Instance, listeners: Listeners, seconds: float) -> None:
     config = instance.config
     engine = instance.engine
-    places = [f"{address}:{config.port}" for address in config.bind] if config.port else []
-    if config.unixsocket:
-        places.append(config.unixsocket)
     log.info("diskkv %s, pid %d", __version__, os.getpid())
     log.info("data in %s, appendfsync %s", config.dir, config.appendfsync)
     keys = sum(database.keys for database in engine.databases.values())
-    log.info("ready on %s with %d keys after %.3f s", ", ".join(places), keys, seconds)
+    log.info("ready on %s with %d keys after %.3f s", ", ".join(listeners.places), keys, seconds)
 
 
 def _remove_unix_socket(config: Config) -> None:

@@ -20,7 +20,8 @@ from diskkv.errors import StorageError
 from diskkv.resp import reply
 from diskkv.resp.parser import split_requests
 from diskkv.server.connection import Connection
-from diskkv.server.listeners import accept_all
+from diskkv.server.listeners import Listener, Listeners, accept_all
+from diskkv.server.tls import Handshakes, TlsSocket
 from diskkv.services.instance import Instance
 
 log = logging.getLogger(__name__)
@@ -45,15 +46,17 @@ _NO_REQUESTS: list[list[bytes]] = []
 class Reactor:
     """Owns the epoll set and the connections by file descriptor."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, open_sockets: Listeners | None = None) -> None:
         self.instance = instance
         self.engine = instance.engine
         self.epoll = select.epoll()
         self.connections: dict[int, Connection] = {}
-        self.listeners: dict[int, socket.socket] = {}
+        self.open_sockets = open_sockets or Listeners(instance.config)
+        self.handshakes = Handshakes(instance)
+        self.listeners: dict[int, Listener] = {}
         self.accepts_fail = False
         """The last attempt to accept a connection failed."""
-        self._resting: list[socket.socket] = []
+        self._resting: list[Listener] = []
         self.stopping = False
         self.signalled = False
         """A signal that ends the process has come; set at once, while `stopping` needs a task to run."""
@@ -75,12 +78,20 @@ class Reactor:
 
     # ---- sockets
 
-    def listen(self, sock: socket.socket) -> None:
+    def listen(self, listener: Listener) -> None:
         """Accept connections from a listening, non-blocking socket."""
-        self.listeners[sock.fileno()] = sock
-        self.epoll.register(sock.fileno(), _READ)
+        self.listeners[listener.fileno()] = listener
+        self.epoll.register(listener.fileno(), _READ)
 
-    def rest_listener(self, listener: socket.socket) -> bool:
+    def stop_listening(self, listener: Listener) -> None:
+        """Accept no more connections from a listener, which is still open."""
+        del self.listeners[listener.fileno()]
+        if listener in self._resting:
+            self._resting.remove(listener)
+        else:
+            self.epoll.unregister(listener.fileno())
+
+    def rest_listener(self, listener: Listener) -> bool:
         """Leave a listener alone that cannot accept, which epoll would report all the time; whether that is news."""
         self.epoll.unregister(listener.fileno())
         self._resting.append(listener)
@@ -94,9 +105,11 @@ class Reactor:
             self.epoll.register(listener.fileno(), _READ)
         self._resting.clear()
 
-    def adopt(self, sock: socket.socket, peer: str, local: str) -> Connection:
+    def adopt(
+        self, sock: socket.socket | TlsSocket, peer: str, local: str, kind: type[Connection] = Connection
+    ) -> Connection:
         """Serve an accepted, non-blocking socket."""
-        connection = self.instance.new_client(lambda instance, ident: Connection(instance, ident, sock, peer, local))
+        connection = self.instance.new_client(lambda instance, ident: kind(instance, ident, sock, peer, local))
         assert isinstance(connection, Connection)
         self.connections[connection.fd] = connection
         self.epoll.register(connection.fd, _READ)
@@ -434,6 +447,5 @@ class Reactor:
         for connection in list(self.connections.values()):
             connection.flush()
             self.drop(connection)
-        for listener in self.listeners.values():
-            listener.close()
+        self.open_sockets.close()
         self.epoll.close()

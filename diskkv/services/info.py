@@ -53,7 +53,7 @@ def server(instance: Instance) -> Fields:
     yield "process_id", os.getpid()
     yield "process_supervised", config.supervised
     yield "run_id", instance.run_id
-    yield "tcp_port", config.port
+    yield "tcp_port", config.port or config.tls_port
     yield "server_time_usec", time.time_ns() // 1000
     yield "uptime_in_seconds", uptime_s
     yield "uptime_in_days", uptime_s // _DAY_S
@@ -63,11 +63,13 @@ def server(instance: Instance) -> Fields:
     yield "executable", sys.executable
     yield "config_file", config.config_file
     yield "io_threads_active", 0
+    binds = "".join(f",bind={address}" for address in config.bind)
     if config.port:
-        binds = "".join(f",bind={address.removeprefix('-')}" for address in config.bind)
         yield "listener0", f"name=tcp{binds},port={config.port}"
     if config.unixsocket:
         yield "listener1", f"name=unix,bind={config.unixsocket}"
+    if config.tls_port:
+        yield "listener2", f"name=tls{binds},port={config.tls_port}"
 
 
 def clients(instance: Instance) -> Fields:

@@ -12,6 +12,7 @@ import pytest
 
 from diskkv.config import Config
 from diskkv.server import main
+from diskkv.server.listeners import Listener
 from diskkv.server.reactor import Reactor
 from tests.commands.session import Session
 
@@ -30,7 +31,8 @@ class _Exhausted:
 def test_it_rests_and_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     reactor = Reactor(Session().instance)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        reactor.listen(cast(socket.socket, _Exhausted(listener)))
+        exhausted = cast(socket.socket, _Exhausted(listener))
+        reactor.listen(Listener(exhausted, "tcp", listener.getsockname()))
         with socket.create_connection(listener.getsockname()), caplog.at_level(logging.WARNING):
             for _ in range(3):
                 events = reactor.epoll.poll(5)

@@ -18,7 +18,7 @@ def test_a_connection_that_is_reset_already_is_accepted() -> None:
         name = client.getsockname()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-        listeners.accept_all(reactor, listener)
+        listeners.accept_all(reactor, listeners.Listener(listener, "tcp", listener.getsockname()))
     (connection,) = reactor.connections.values()
     assert connection.address == f"127.0.0.1:{name[1]}"
     while reactor.connections:
