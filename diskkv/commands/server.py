@@ -86,13 +86,6 @@ def time_(client: Client, argv: list[bytes]) -> bytes:
     return bulks([b"%d" % (now_us // 1_000_000), b"%d" % (now_us % 1_000_000)])
 
 
-@command("LASTSAVE", arity=1, flags=Flag.LOADING | Flag.STALE | Flag.FAST, group="server", since="1.0.0",
-         complexity="O(1)", tips=("nondeterministic_output",), categories=("admin", "dangerous"))  # fmt: skip
-def lastsave(client: Client, argv: list[bytes]) -> bytes:
-    """Tell the Unix time of the last checkpoint, or of the start."""
-    return integer(client.instance.last_save_s)
-
-
 @command("SHUTDOWN", arity=-1,
          flags=Flag.ADMIN | Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.NO_MULTI | Flag.ALLOW_BUSY,
          group="server", since="1.0.0", complexity="O(1): everything is on disk already.",

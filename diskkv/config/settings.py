@@ -40,7 +40,7 @@ IN_MEMORY_DIRECTORY = ":memory:"
 _REPLICATION = "diskkv does not replicate"
 _CLUSTER = "diskkv has no cluster mode"
 _AOF = "LevelDB's own log takes the place of the AOF"
-_RDB = "data is always on disk, snapshots are only made on request"
+_RDB = "data is always on disk; see backup-interval"
 _EVICTION = "data lives on disk: nothing is evicted"
 _DELETION = "deleting takes constant time anyway, space is reclaimed in the background"
 _ALLOCATOR = "concerns Redis' memory allocator"
@@ -141,6 +141,16 @@ class Storage:
     leveldb_bloom_bits = integer(10, 0, 64, "Bits per key of LevelDB's Bloom filters; 0 for none.", immutable=True)
     active_expire = yes_no(True, "Delete expired keys in the background, not only when they are met.")
     active_expire_effort = integer(1, 1, 10, "How much time the deletion of expired keys may take.")
+
+
+class Backups:
+    """Backups"""
+
+    backup_dir = text(
+        "", "Where SAVE and BGSAVE put backups; empty for backups/ in the data directory.", protected=True, what="path"
+    )
+    backup_keep = count(3, "Backups that are kept when a new one is made; 0 for all.")
+    backup_interval = seconds(0, "Make a backup this often, if something changed; 0 for only when asked.")
 
 
 class Protocol:
@@ -390,12 +400,12 @@ class Replication:
 
 
 _SECTIONS = (
-    Network, Security, Tls, Storage, Protocol, Observability, Process, Encodings, Compatibility, Replication,
+    Network, Security, Tls, Storage, Backups, Protocol, Observability, Process, Encodings, Compatibility, Replication,
 )  # fmt: skip
 
 
 class Settings(
-    Network, Security, Tls, Storage, Protocol, Observability, Process, Encodings, Compatibility, Replication
+    Network, Security, Tls, Storage, Backups, Protocol, Observability, Process, Encodings, Compatibility, Replication
 ):
     """A value for every parameter, as plain typed attributes; a new one has the defaults."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import plyvel
 
 from diskkv.engine import mmap_slots
+from diskkv.engine.checkpoint import Checkpointer, Step, Taken, no_step, sync_path
 from diskkv.errors import ConfigError, CorruptionError, StorageError
 
 _FAILURES = (plyvel.Error, RuntimeError)
@@ -54,6 +55,7 @@ class LevelDBStore:
         self._db: Any = None
         self._compacting = threading.Lock()
         """Held while a thread compacts: closing LevelDB under it would crash."""
+        self._checkpointer = Checkpointer(self.path)
         self._open()
 
     def _open(self) -> None:
@@ -84,8 +86,8 @@ class LevelDBStore:
         # LevelDB leaves a new manifest and log unsynced: a power cut before the first sync would leave a directory that
         # it cannot open any more.
         for path in self.path.glob("MANIFEST-*"):
-            _sync_path(path)
-        _sync_path(self.path)
+            sync_path(path)
+        sync_path(self.path)
 
     def get(self, key: bytes) -> bytes | None:
         try:
@@ -135,8 +137,8 @@ class LevelDBStore:
         # and the directory, because a log file may be new. A log that disappears meanwhile became a synced table.
         try:
             for path in self.path.glob("*.log"):
-                _sync_path(path)
-            _sync_path(self.path)
+                sync_path(path)
+            sync_path(self.path)
         except OSError as exc:
             raise StorageError(str(exc)) from exc
 
@@ -146,6 +148,31 @@ class LevelDBStore:
                 self._db.compact_range(start=start, stop=stop)
             except _FAILURES as exc:
                 raise _storage_error(exc) from exc
+
+    def flush_log(self) -> None:
+        # A compaction writes the memtable to a table first. The range is one that no row is in.
+        self.compact(b"", b"\x00")
+
+    def checkpoint(self, target: Path, earlier: Path | None = None, step: Step = no_step) -> Taken:
+        try:
+            return self._checkpointer.make_elsewhere(target, earlier, step)
+        except OSError as exc:
+            message = f"cannot make a checkpoint: {exc}"
+            raise StorageError(message) from exc
+
+    def verify(self, watch: Step = no_step) -> int:
+        """Read every row with LevelDB's checksums; answers how many there are. Raises CorruptionError.
+
+        `watch` is called with the bytes of each row.
+        """
+        rows = 0
+        try:
+            for row, value in self._db.iterator(verify_checksums=True, fill_cache=False):
+                rows += 1
+                watch(len(row) + len(value))
+        except _FAILURES as exc:
+            raise _storage_error(exc) from exc
+        return rows
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         try:
@@ -168,17 +195,6 @@ class LevelDBStore:
 
     def close(self) -> None:
         self._db.close()
-
-
-def _sync_path(path: Path) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _storage_error(exc: Exception) -> StorageError:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sortedcontainers import SortedDict
+
+from diskkv.engine.checkpoint import Step, Taken, no_step
+from diskkv.errors import StorageError
 
 
 class MemoryBatch:
@@ -61,6 +65,14 @@ class MemoryStore:
 
     def compact(self, start: bytes, stop: bytes) -> None:
         """Nothing to do: deleted rows are gone already."""
+
+    def flush_log(self) -> None:
+        """Nothing to do: there is no log."""
+
+    def checkpoint(self, target: Path, earlier: Path | None = None, step: Step = no_step) -> Taken:
+        """Nothing is kept, so nothing can be."""
+        message = "a store in memory has no files"
+        raise StorageError(message)
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         return 0

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
+
+from diskkv.engine.checkpoint import Step, Taken, no_step
 
 
 class Batch(Protocol):
@@ -47,6 +50,16 @@ class Store(Protocol):
 
     def compact(self, start: bytes, stop: bytes) -> None:
         """Rewrite the range so that deleted rows give their space back; may be called from another thread."""
+
+    def flush_log(self) -> None:
+        """Write what is in the write-ahead log only to a table; may be called from another thread."""
+
+    def checkpoint(self, target: Path, earlier: Path | None = None, step: Step = no_step) -> Taken:
+        """Put the store as of one instant after all writes so far into the new directory `target`.
+
+        May be called from another thread, and goes on beside writes. Where links cannot be had, what is not in
+        `earlier`, an older checkpoint, is copied. See checkpoint.py.
+        """
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         """About how much the range takes on disk; unflushed writes may be missing."""

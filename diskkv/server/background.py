@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 
 import trio
 
@@ -22,10 +23,18 @@ _COMPACT_INTERVAL_S = 1.0
 async def run_background(reactor: Reactor) -> None:
     """Run every background task until cancelled."""
     async with trio.open_nursery() as nursery:
+        reactor.instance.saves.run_beside = lambda work, finish: nursery.start_soon(_run_beside, work, finish)
         nursery.start_soon(_sync_every_second, reactor)
         nursery.start_soon(_cron, reactor)
         nursery.start_soon(_retry_writes, reactor)
         nursery.start_soon(_compact_emptied, reactor)
+
+
+async def _run_beside(work: Callable[[], None], finish: Callable[[], None]) -> None:
+    """Do blocking work in a thread, then finish it between two turns."""
+    # At the end of the process it is waited for: the store must not be closed under it.
+    await trio.to_thread.run_sync(work)
+    finish()
 
 
 async def _sync_every_second(reactor: Reactor) -> None:
@@ -53,6 +62,7 @@ async def _cron(reactor: Reactor) -> None:
         await trio.sleep(_CRON_INTERVAL_S)
         instance.sample_stats(time.monotonic())
         instance.writes.check_space()
+        instance.saves.check_interval()
         reactor.wake_listeners()
         now_ms = time.time_ns() // 1_000_000
         over_limit = [

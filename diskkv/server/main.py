@@ -140,6 +140,7 @@ async def _main(reactor: Reactor) -> None:
         reactor.instance.shutdown = lambda: setattr(reactor, "stopping", True)
         await reactor.run()
         reactor.turn([])
+        reactor.instance.saves.stop()
         nursery.cancel_scope.cancel()
 
 

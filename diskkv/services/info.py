@@ -149,8 +149,9 @@ def _sized(name: str, size_bytes: int) -> Fields:
 
 
 def persistence(instance: Instance) -> Fields:
-    """Saving: every write is on disk, so the fields about snapshots and the AOF say that nothing is due."""
+    """Backups stand in for snapshots, and LevelDB's log for the AOF: every write is in it before it is answered."""
     failed = instance.write_error is not None
+    saves = instance.saves
     yield "loading", 0
     yield "async_loading", 0
     yield "current_cow_peak", 0
@@ -159,28 +160,30 @@ def persistence(instance: Instance) -> Fields:
     yield "current_fork_perc", "0.00"
     yield "current_save_keys_processed", 0
     yield "current_save_keys_total", 0
-    yield "rdb_changes_since_last_save", instance.engine.changes
-    yield "rdb_bgsave_in_progress", 0
-    yield "rdb_last_save_time", instance.last_save_s
-    yield "rdb_last_bgsave_status", "ok"
-    yield "rdb_last_bgsave_time_sec", -1
-    yield "rdb_current_bgsave_time_sec", -1
-    yield "rdb_saves", 0
+    yield "rdb_changes_since_last_save", saves.changes
+    yield "rdb_bgsave_in_progress", int(saves.in_progress)
+    yield "rdb_last_save_time", saves.last_save_s
+    yield "rdb_last_bgsave_status", "ok" if saves.last_ok else "err"
+    yield "rdb_last_bgsave_time_sec", saves.last_duration_s
+    yield "rdb_current_bgsave_time_sec", saves.current_duration_s
+    yield "rdb_saves", saves.count
     yield "rdb_last_cow_size", 0
     yield "rdb_last_load_keys_expired", 0
     yield "rdb_last_load_keys_loaded", 0
     yield "aof_enabled", int(instance.config.appendonly)
-    yield "aof_rewrite_in_progress", 0
+    yield "aof_rewrite_in_progress", int(saves.rewriting)
     yield "aof_rewrite_scheduled", 0
-    yield "aof_last_rewrite_time_sec", -1
-    yield "aof_current_rewrite_time_sec", -1
+    yield "aof_last_rewrite_time_sec", saves.last_rewrite_s
+    yield "aof_current_rewrite_time_sec", saves.current_rewrite_s
     yield "aof_last_bgrewrite_status", "ok"
-    yield "aof_rewrites", 0
+    yield "aof_rewrites", saves.rewrites
     yield "aof_rewrites_consecutive_failures", 0
     yield "aof_last_write_status", "err" if failed else "ok"
     yield "aof_last_cow_size", 0
     yield "module_fork_in_progress", 0
     yield "module_fork_last_cow_size", 0
+    yield "backup_directory", saves.directory.path.absolute()
+    yield "backup_last", "" if saves.last_path is None else saves.last_path.absolute()
 
 
 def stats(instance: Instance) -> Fields:

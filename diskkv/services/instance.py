@@ -31,6 +31,7 @@ from diskkv.services.monitor import monitor_line
 from diskkv.services.notifications import Notifications
 from diskkv.services.pubsub import PubSub
 from diskkv.services.redaction import shown_arguments
+from diskkv.services.saves import Saves
 from diskkv.services.scripts import Scripts
 from diskkv.services.slowlog import SlowLog
 from diskkv.services.stats import Stats
@@ -62,7 +63,6 @@ class Instance:
         self.gauges: dict[str, Callable[[], int]] = {}
         """Numbers that services show in INFO, by field name."""
         self.started_ms = self.engine.now_ms
-        self.last_save_s = self.started_ms // 1000
         self.stats = Stats()
         self.slowlog = SlowLog(config)
         self.latency = LatencyMonitor(config)
@@ -104,6 +104,7 @@ class Instance:
         """Each answers the function that wants to hear of changes in a database now, or None."""
         self.engine.on_open = self.refresh_observer
         self.scripts = Scripts(self)
+        self.saves = Saves(self)
         self._follow_config()
 
     def _follow_config(self) -> None:

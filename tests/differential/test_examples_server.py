@@ -184,6 +184,15 @@ INFO server clients
 INFO all
 INFO everything
 
+# saving: what does not depend on whether one is under way
+SAVE x
+BGSAVE x
+BGSAVE SCHEDULE x
+BGREWRITEAOF x
+MULTI
+SAVE
+DISCARD
+
 # shutdown errors
 SHUTDOWN BOGUS
 SHUTDOWN ABORT
