@@ -116,7 +116,8 @@ class Connection(Client):
         self.active_ms = self.engine.now_ms
         if self.closing:
             return True
-        if self.next_request < len(self.requests) or self.is_held:
+        # What was held back comes first, also when it is held no longer and waits for its turn.
+        if self.backlog or self.next_request < len(self.requests) or self.is_held:
             self.backlog.append(data)
             self.backlog_bytes += len(data)
         else:

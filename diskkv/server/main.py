@@ -15,8 +15,7 @@ from types import FrameType
 import trio
 
 from diskkv import __version__
-from diskkv.commands.registry import ORIGINAL, Flag, load_all
-from diskkv.commands.renaming import rename_commands
+from diskkv.commands.registry import Flag, load_all
 from diskkv.config import Config
 from diskkv.engine.leveldb import LevelDBOptions, LevelDBStore
 from diskkv.engine.memory import MemoryStore
@@ -90,9 +89,7 @@ def serve(config: Config) -> int:
         store = open_store(config)
         try:
             instance = Instance(config, store)
-            commands = load_all()
-            rename_commands(config.rename_command)
-            instance.use_commands(commands, Flag.PLAIN, Flag.SKIP_SLOWLOG, ORIGINAL)
+            instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
             instance.login.configure()
         except (ConfigError, StorageError):
             store.close()
