@@ -9,7 +9,7 @@ from typing import Any
 
 from diskkv.commands.dispatch import unknown_subcommand
 from diskkv.commands.help import help_reply
-from diskkv.commands.registry import TABLE, Flag, command
+from diskkv.commands.registry import ORIGINAL, Flag, command
 from diskkv.commands.script_calls import scripts_of
 from diskkv.commands.scripting import (
     ONE_SUCCEEDED,
@@ -37,14 +37,14 @@ _ALL_SUCCEEDED = ("request_policy:all_shards", "response_policy:all_succeeded")
          complexity=RUN_COMPLEXITY, syntax="function numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def fcall(client: Client, argv: list[bytes]) -> bytes:
     """Call a function of a library."""
-    return _call(client, argv, TABLE["fcall"], False)
+    return _call(client, argv, ORIGINAL["fcall"], False)
 
 
 @command("FCALL_RO", arity=-3, flags=READONLY_RUN_FLAGS, keys=READ_KEYS, group="scripting", since="7.0.0",
          complexity=RUN_COMPLEXITY, syntax="function numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def fcall_ro(client: Client, argv: list[bytes]) -> bytes:
     """Call a function that only reads."""
-    return _call(client, argv, TABLE["fcall_ro"], True)
+    return _call(client, argv, ORIGINAL["fcall_ro"], True)
 
 
 def _call(client: Client, argv: list[bytes], entry: Any, readonly: bool) -> bytes:

@@ -248,7 +248,9 @@ class Command:
 _NO_LIMIT = 1 << 62
 
 TABLE: dict[str, Command] = {}
-"""Top-level commands by lower-case name."""
+"""Top-level commands by the lower-case name that clients use; rename-command changes it."""
+ORIGINAL: dict[str, Command] = {}
+"""The same by their own names, whatever rename-command says."""
 
 _orphans: list[Command] = []
 
@@ -315,6 +317,8 @@ def load_all() -> dict[str, Command]:
         entry.parent = TABLE[container]
         entry.parent.subcommands[sub] = entry
     _orphans.clear()
+    for entry in TABLE.values():
+        ORIGINAL[entry.name] = entry
     return TABLE
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from diskkv.codec.numbers import parse_int64
 from diskkv.commands.dispatch import unknown_subcommand
 from diskkv.commands.help import help_reply
-from diskkv.commands.registry import TABLE, Flag, KeySpec, command
+from diskkv.commands.registry import ORIGINAL, Flag, KeySpec, command
 from diskkv.commands.script_calls import scripts_of
 from diskkv.errors import CommandError, NotIntegerError
 from diskkv.resp.reply import OK, bulk, integers
@@ -46,28 +46,28 @@ _SHA1_SIZE = 40
          complexity=RUN_COMPLEXITY, syntax="script numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def eval_(client: Client, argv: list[bytes]) -> bytes:
     """Run a Lua script."""
-    return _evaluate(client, argv, TABLE["eval"], False)
+    return _evaluate(client, argv, ORIGINAL["eval"], False)
 
 
 @command("EVAL_RO", arity=-3, flags=READONLY_RUN_FLAGS, keys=READ_KEYS, group="scripting", since="7.0.0",
          complexity=RUN_COMPLEXITY, syntax="script numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def eval_ro(client: Client, argv: list[bytes]) -> bytes:
     """Run a Lua script that only reads."""
-    return _evaluate(client, argv, TABLE["eval_ro"], True)
+    return _evaluate(client, argv, ORIGINAL["eval_ro"], True)
 
 
 @command("EVALSHA", arity=-3, flags=WRITE_FLAGS, keys=_WRITTEN_KEYS_OF_SHA, group="scripting", since="2.6.0",
          complexity=RUN_COMPLEXITY, syntax="sha1 numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def evalsha(client: Client, argv: list[bytes]) -> bytes:
     """Run a loaded script by its SHA-1 digest."""
-    return _evaluate_sha(client, argv, TABLE["evalsha"], False)
+    return _evaluate_sha(client, argv, ORIGINAL["evalsha"], False)
 
 
 @command("EVALSHA_RO", arity=-3, flags=READONLY_RUN_FLAGS, keys=_READ_KEYS_OF_SHA, group="scripting", since="7.0.0",
          complexity=RUN_COMPLEXITY, syntax="sha1 numkeys [key [key ...]] [arg [arg ...]]")  # fmt: skip
 def evalsha_ro(client: Client, argv: list[bytes]) -> bytes:
     """Run a loaded script that only reads by its SHA-1 digest."""
-    return _evaluate_sha(client, argv, TABLE["evalsha_ro"], True)
+    return _evaluate_sha(client, argv, ORIGINAL["evalsha_ro"], True)
 
 
 def _evaluate(client: Client, argv: list[bytes], entry: Any, readonly: bool) -> bytes:

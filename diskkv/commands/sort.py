@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from diskkv.codec.header import SET, Value, value_type
 from diskkv.commands.arguments import parse_integer
-from diskkv.commands.registry import TABLE, Flag, KeySpec, command
+from diskkv.commands.registry import ORIGINAL, Flag, KeySpec, command
 from diskkv.datatypes import lists, sorting
 from diskkv.errors import CommandError, CommandSyntaxError
 from diskkv.resp.reply import ZERO, integer, optional_bulks
@@ -87,8 +87,8 @@ def _require_all_keys(client: Client, argv: list[bytes], message: bytes) -> None
     user = client.user
     if user.unrestricted:
         return
-    entry = TABLE[argv[0].decode("latin-1").lower()]
-    if not user.decide(entry, TABLE).always:
+    entry = ORIGINAL[argv[0].decode("latin-1").lower()]
+    if not user.decide(entry, ORIGINAL).always:
         raise CommandError(message)
 
 

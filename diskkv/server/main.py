@@ -15,7 +15,8 @@ from types import FrameType
 import trio
 
 from diskkv import __version__
-from diskkv.commands.registry import Flag, load_all
+from diskkv.commands.registry import ORIGINAL, Flag, load_all
+from diskkv.commands.renaming import rename_commands
 from diskkv.config import Config
 from diskkv.engine.leveldb import LevelDBOptions, LevelDBStore
 from diskkv.engine.memory import MemoryStore
@@ -89,7 +90,9 @@ def serve(config: Config) -> int:
         store = open_store(config)
         try:
             instance = Instance(config, store)
-            instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
+            commands = load_all()
+            rename_commands(config.rename_command)
+            instance.use_commands(commands, Flag.PLAIN, Flag.SKIP_SLOWLOG, ORIGINAL)
             instance.login.configure()
         except (ConfigError, StorageError):
             store.close()

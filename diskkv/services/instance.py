@@ -182,10 +182,19 @@ class Instance:
 
     # ---- what the fast path may do
 
-    def use_commands(self, commands: dict[str, Any], plain_flag: int, skip_slowlog_flag: int) -> None:
-        """Take over the command table; `plain_flag` marks the commands that are safe on the fast path."""
+    def use_commands(
+        self,
+        commands: dict[str, Any],
+        plain_flag: int,
+        skip_slowlog_flag: int,
+        original: dict[str, Any] | None = None,
+    ) -> None:
+        """Take over the command table; `plain_flag` marks the commands that are safe on the fast path.
+
+        `original`: the commands by their own names, which access rules use, when some were renamed.
+        """
         self._skip_slowlog = skip_slowlog_flag
-        self.acl.use_commands(commands)
+        self.acl.use_commands(commands if original is None else original)
         self.commands = commands
         self._plain_commands = {
             name: entry for name, entry in commands.items() if entry.flags & plain_flag and not entry.subcommands

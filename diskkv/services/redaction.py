@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from diskkv.config import BY_NAME
+from diskkv.services.renaming import own_name
 
 _HIDDEN = b"(redacted)"
 
 
 def shown_arguments(argv: list[bytes]) -> list[bytes]:
     """The arguments with secrets replaced; `argv` itself when it has none."""
-    hide = _RULES.get(argv[0].upper())
+    hide = _RULES.get(own_name(argv[0]))
     if hide is None:
         return argv
     hidden = hide(argv)

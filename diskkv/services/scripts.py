@@ -17,6 +17,7 @@ from diskkv.codec.keys import SYSTEM_NAMED, prefix_successor
 from diskkv.errors import CommandError
 from diskkv.services.client import Client
 from diskkv.services.info import REDIS_VERSION
+from diskkv.services.renaming import own_name
 
 if TYPE_CHECKING:
     from diskkv.services.instance import Instance
@@ -184,7 +185,7 @@ class Scripts:
         """Whether EVAL, EVALSHA or FCALL with these arguments runs something that has not promised not to write."""
         from diskkv.services.scripting.shebang import ScriptFlag, parse_script
 
-        name = argv[0].upper()
+        name = own_name(argv[0])
         try:
             if name == b"EVAL":
                 flags = parse_script(argv[1]).flags

@@ -21,6 +21,7 @@ from diskkv.engine.database import Database
 from diskkv.engine.rows import ABSENT
 from diskkv.resp.reply import bulks
 from diskkv.services.client import Client, Message
+from diskkv.services.renaming import own_name
 
 if TYPE_CHECKING:
     from diskkv.services.instance import Instance
@@ -132,7 +133,7 @@ class Trackers:
 
         CLIENT CACHING holds for the command or transaction behind it; further CLIENT commands may come between.
         """
-        if client.transaction is None and name.upper() != b"CLIENT":
+        if client.transaction is None and own_name(name) != b"CLIENT":
             client.tracking.caching = False
 
     # ---- what was read
