@@ -180,7 +180,9 @@ def _checked(client: Client, argv: list[bytes]) -> Any:
         elif client.transaction is not None:
             client.transaction.failed = True
         return _rejected(client, entry, exc)
-    if instance.pause_until_ms and _is_paused(client, entry, argv):
+    if (instance.pause_until_ms and _is_paused(client, entry, argv)) or (
+        instance.pacer.holding and _is_paced(client, entry, argv)
+    ):
         instance.paused.append(client)
         client.paused = True
         return HELD
@@ -266,14 +268,23 @@ def _is_paused(client: Client, entry: Command, argv: list[bytes]) -> bool:
     instance = client.instance
     if entry.name in ("client|unpause", "client|pause") or client.is_script:
         return False
-    if not instance.pause_all and entry.name in _RUNS_SCRIPTS:
+    if not instance.pause_all and entry.name in RUNS_SCRIPTS:
         return instance.scripts.may_write(argv)
     return instance.pause_all or any(
         command.flags & (Flag.WRITE | Flag.MAY_REPLICATE) for command in _would_run(client, entry)
     )
 
 
-_RUNS_SCRIPTS = frozenset({"eval", "evalsha", "fcall"})
+def _is_paced(client: Client, entry: Command, argv: list[bytes]) -> bool:
+    instance = client.instance
+    if entry.name in RUNS_SCRIPTS:
+        writes = instance.scripts.may_write(argv)
+    else:
+        writes = any(command.flags & Flag.WRITE for command in _would_run(client, entry))
+    return writes and instance.pacer.must_wait(client)
+
+
+RUNS_SCRIPTS = frozenset({"eval", "evalsha", "fcall"})
 
 
 def _would_run(client: Client, entry: Command) -> list[Command]:

@@ -128,6 +128,7 @@ class Storage:
     )
     cache_size = memory(64 * MIB, "Memory for the cache of values.")
     min_free_disk = memory(64 * MIB, "Free disk space below which only writes that free space are taken.")
+    write_pacing = yes_no(True, "Slow writers down before LevelDB's merges fall so far behind that it would stop.")
     turn_max_bytes = memory(16 * MIB, "Staged writes after which a turn ends and is committed.", low=64 << 10)
     leveldb_write_buffer_size = memory(
         4 * MIB, "LevelDB's table in memory; up to two exist.", low=64 << 10, immutable=True

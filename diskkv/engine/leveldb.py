@@ -51,6 +51,7 @@ class LevelDBStore:
     ) -> None:
         self.path = Path(path)
         self.options = options or LevelDBOptions()
+        self.written_bytes = 0
         self._create = create
         self._db: Any = None
         self._compacting = threading.Lock()
@@ -105,6 +106,7 @@ class LevelDBStore:
     def write(self, batch: Any) -> None:
         try:
             batch.write()
+            self.written_bytes += batch.approximate_size()
         except _FAILURES as exc:
             raise _storage_error(exc) from exc
 
@@ -180,6 +182,12 @@ class LevelDBStore:
         except _FAILURES as exc:
             raise _storage_error(exc) from exc
         return size
+
+    def level0_files(self) -> int:
+        try:
+            return int(self._db.get_property(b"leveldb.num-files-at-level0") or 0)
+        except _FAILURES as exc:
+            raise _storage_error(exc) from exc
 
     def property(self, name: str) -> str | None:
         try:

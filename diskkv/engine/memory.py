@@ -35,6 +35,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: SortedDict = SortedDict()
+        self.written_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
         value: bytes | None = self._rows.get(key)
@@ -75,6 +76,9 @@ class MemoryStore:
         raise StorageError(message)
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
+        return 0
+
+    def level0_files(self) -> int:
         return 0
 
     def property(self, name: str) -> str | None:

@@ -24,6 +24,8 @@ class Store(Protocol):
     """An ordered map from bytes to bytes; order is bytewise. Every method may raise StorageError."""
 
     persistent: bool
+    written_bytes: int
+    """How much was written since the store was opened first: the size of all batches."""
     snapshot_scans: bool
     """Whether a scan goes on to answer what the store held when it began, whatever is written meanwhile."""
 
@@ -63,6 +65,9 @@ class Store(Protocol):
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         """About how much the range takes on disk; unflushed writes may be missing."""
+
+    def level0_files(self) -> int:
+        """How many tables wait to be merged into the sorted levels; writes get slow, then stop, as there are more."""
 
     def property(self, name: str) -> str | None:
         """A property of the underlying store (leveldb.stats ...), None when it has none of that name."""

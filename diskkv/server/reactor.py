@@ -349,7 +349,9 @@ class Reactor:
                 self.engine.commit(self.sync_always)
             except StorageError as exc:
                 self._refuse_turn(exc)
-            instance.latency.note("commit", time.perf_counter_ns() - start_ns, self.engine.now_ms)
+            spent_ns = time.perf_counter_ns() - start_ns
+            instance.latency.note("commit", spent_ns, self.engine.now_ms)
+            instance.pacer.committed(spent_ns)
         if self._round:
             self._end_short_way()
         for connection in active:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from diskkv import __version__
 from diskkv.codec.header import Header
+from diskkv.services.leveldb_info import leveldb
 from diskkv.services.memory import human_size, total_memory_bytes, usage
 
 if TYPE_CHECKING:
@@ -338,28 +339,6 @@ def average_ttl_ms(database: Database, now_ms: int) -> int:
     values = islice(database.cached.values(), _TTL_SAMPLES)
     left_ms = [value.expire_ms - now_ms for value in values if isinstance(value, Header) and value.expire_ms > now_ms]
     return sum(left_ms) // len(left_ms) if left_ms else 0
-
-
-def leveldb(instance: Instance) -> Fields:
-    """The store: levels with their tables and sizes."""
-    store = instance.engine.store
-    yield "leveldb_persistent", int(store.persistent)
-    table = store.property("leveldb.stats")
-    if table is None:
-        return
-    files = size_mb = 0
-    levels = [words for line in table.splitlines() if (words := line.split()) and words[0].isdigit()]
-    for level, count, size, seconds, read, written in levels:
-        yield (
-            f"leveldb_level{level}",
-            f"files={count},size_mb={size},compaction_seconds={seconds},read_mb={read},written_mb={written}",
-        )
-        files += int(count)
-        size_mb += int(size)
-    yield "leveldb_files", files
-    yield "leveldb_size_mb", size_mb
-    yield "leveldb_memory_bytes", int(store.property("leveldb.approximate-memory-usage") or 0)
-    yield "leveldb_commits", instance.engine.commits
 
 
 def cache(instance: Instance) -> Fields:

@@ -29,6 +29,7 @@ from diskkv.services.login import Login
 from diskkv.services.memory import resident_bytes
 from diskkv.services.monitor import monitor_line
 from diskkv.services.notifications import Notifications
+from diskkv.services.pacing import WritePacer
 from diskkv.services.pubsub import PubSub
 from diskkv.services.redaction import shown_arguments
 from diskkv.services.saves import Saves
@@ -83,12 +84,17 @@ class Instance:
         self._plain_commands: dict[str, Any] = {}
         self._skip_slowlog = 0
         self.monitors: dict[int, Client] = {}
+        self._fast_mode = ""
+        self._writing: set[str] = set()
+        """The commands that may write: not in `fast` while writers are paced."""
         self.writes = WriteGate(config, self.engine, self.refresh_fast)
         self.active_expire = True
         """Whether the sweeper runs (DEBUG SET-ACTIVE-EXPIRE)."""
         self.pause_until_ms = 0
         self.pause_all = False
         self.paused: list[Client] = []
+        """Clients with a request that has to wait, because of CLIENT PAUSE or of `pacer`."""
+        self.pacer = WritePacer(store, self.paused, self.refresh_fast)
         self.login = Login(self)
         self.acl = self.login.acl
         self.blocking = Blocking(self.refresh_observer)
@@ -114,6 +120,8 @@ class Instance:
             config.on_change(name, self._configure_slow)
         config.on_change("cache-size", lambda: self.engine.cache.resize(config.cache_size))
         config.on_change("notify-keyspace-events", self._configure_notifications)
+        config.on_change("write-pacing", lambda: self.pacer.enable(config.write_pacing))
+        self.pacer.enabled = config.write_pacing
         self._configure_slow()
         self._configure_notifications()
 
@@ -199,6 +207,9 @@ class Instance:
         self._plain_commands = {
             name: entry for name, entry in commands.items() if entry.flags & plain_flag and not entry.subcommands
         }
+        self._writing = {name for name, entry in self._plain_commands.items() if "write" in entry.flag_names}
+        self._writing |= {"eval", "evalsha", "fcall"}
+        self._fast_mode = ""
         self.refresh_fast()
 
     def refresh_fast(self) -> None:
@@ -206,15 +217,20 @@ class Instance:
         self.engine.read_only = self.writes.failed is not None
         self.engine.expiry_paused = bool(self.pause_until_ms) or self.engine.read_only
         guarded = bool(self.monitors) or self.write_error is not None or self.pause_until_ms or self.scripts.busy
+        mode = "none" if guarded else "reads" if self.pacer.active else "all"
+        if mode == self._fast_mode and self.fast:
+            return
+        self._fast_mode = mode
+        self.fast.clear()
+        self.queueing.clear()
         if guarded:
-            self.fast.clear()
-            self.queueing.clear()
-        elif not self.fast:
-            for name, entry in self._plain_commands.items():
-                queueing = Queueing(entry, self._skip_slowlog)
-                for spelling in (name.encode(), name.upper().encode()):
+            return
+        for name, entry in self._plain_commands.items():
+            queueing = Queueing(entry, self._skip_slowlog)
+            for spelling in (name.encode(), name.upper().encode()):
+                if mode == "all" or name not in self._writing:
                     self.fast[spelling] = entry
-                    self.queueing[spelling] = queueing
+                self.queueing[spelling] = queueing
 
     def publish(self, channel: bytes, message: bytes) -> int:
         """Send a message to the subscribers of a channel and of matching patterns; answers how many times it went."""
@@ -287,7 +303,7 @@ class Instance:
     @property
     def can_reclaim(self) -> bool:
         """Whether dead data waits and may be deleted now."""
-        return self.engine.has_garbage and self.writes.failed is None
+        return self.engine.has_garbage and self.writes.failed is None and not self.pacer.holding
 
     @property
     def _next_sweep_ms(self) -> int:
@@ -305,6 +321,7 @@ class Instance:
             or self._next_sweep_ms <= now_ms
             or (deadline_ms is not None and deadline_ms <= now_ms)
             or 0 < self.pause_until_ms <= now_ms
+            or (self.pacer.holding and self.pacer.due_ms <= now_ms)
         )
 
     @property
@@ -314,6 +331,8 @@ class Instance:
         due_ms = self._next_sweep_ms
         if deadline_ms is not None and deadline_ms < due_ms:
             due_ms = deadline_ms
+        if self.pacer.holding and self.pacer.due_ms < due_ms:
+            due_ms = self.pacer.due_ms
         return min(due_ms, self.pause_until_ms) if self.pause_until_ms else due_ms
 
     def run_after_turn(self) -> None:
@@ -328,6 +347,8 @@ class Instance:
         self.blocking.expire(now_ms)
         if self.pause_until_ms and now_ms >= self.pause_until_ms:
             self.unpause()
+        if self.pacer.holding and not self.pause_until_ms and self.pacer.due_ms <= now_ms:
+            self.pacer.release()
         limit = _BUSY_ROWS if busy else _IDLE_ROWS
         start_ns = time.perf_counter_ns()
         if self._next_sweep_ms <= now_ms:
