@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from diskkv.commands.registry import TABLE, Command, Flag
+from diskkv.commands.runs import Columns
 from diskkv.errors import CommandError, StorageError
 from diskkv.resp import reply
 from diskkv.services import transactions
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 _OUTPUT_PAUSE_BYTES = 1 << 20
 """A client's turn ends when its replies take this much, so that one pipeline cannot fill the memory."""
+
+_RUN_SLOW_NS = 1_000_000
+"""Requests are timed one by one when those that take less than this are of interest to the slow log."""
 
 _NOAUTH = b"NOAUTH Authentication required."
 _IN_TRANSACTION = frozenset({"exec", "discard", "multi", "watch", "quit", "reset"})
@@ -107,6 +111,33 @@ def execute_round(instance: Instance, work: Iterable[Work]) -> None:
             if client.blocked is not None or client.closing or room_bytes < 0:
                 break
         client.next_request = at
+
+
+def execute_run(client: Client, entry: Command, columns: Columns) -> bool:
+    """Execute a pipeline of one plain command as a whole; False, with nothing done, when that is not possible."""
+    instance = client.instance
+    if instance.slow_ns < _RUN_SLOW_NS or instance.notifications.enabled or client.db.observer is not None:
+        return False
+    engine = client.engine
+    mark = len(engine.journal)
+    hits, misses = engine.keyspace_hits, engine.keyspace_misses
+    start_ns = perf_counter_ns()
+    try:
+        replies = entry.run(client, columns) if entry.run is not None else None
+    except (CommandError, StorageError):
+        replies = None
+    if replies is None:
+        engine.rollback(mark)
+        engine.keyspace_hits, engine.keyspace_misses = hits, misses
+        return False
+    client.out.append(replies)
+    calls = len(columns[0])
+    spent_ns = perf_counter_ns() - start_ns
+    entry.usec_ns += spent_ns
+    entry.durations.add(spent_ns // calls, calls)
+    if spent_ns // calls > instance.slow_ns:
+        instance.note_slow(client, entry, [column[0] for column in columns], spent_ns // calls)
+    return True
 
 
 def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: int) -> int:

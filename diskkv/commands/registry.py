@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import IntFlag, auto
 from typing import Any
 
+from diskkv.commands.runs import RUNS, RunHandler
 from diskkv.services.durations import Durations
 
 Handler = Callable[[Any, list[bytes]], Any]
@@ -168,6 +169,9 @@ class Command:
     durations: Durations = field(default_factory=Durations)
     fine_durations: list[int] = field(init=False)
     """durations.fine, for dispatch."""
+    run: RunHandler | None = None
+    """Executes pipelines of this command with `run_argc` arguments each, the name included."""
+    run_argc: int = 0
     usec_ns: int = 0
     rejected_calls: int = 0
     failed_calls: int = 0
@@ -319,6 +323,9 @@ def load_all() -> dict[str, Command]:
     _orphans.clear()
     for entry in TABLE.values():
         ORIGINAL[entry.name] = entry
+    for name, (run, argc) in RUNS.items():
+        ORIGINAL[name].run = run
+        ORIGINAL[name].run_argc = argc
     return TABLE
 
 

@@ -18,6 +18,11 @@ from typing import Any
 ENTRY_OVERHEAD_BYTES = 180
 """Python's own cost of an entry: two object headers, a dictionary slot, a queue slot."""
 
+_PRESSED_SHARE = 4
+"""Hits are counted from the time that only this part of the budget is free."""
+
+_ONLY_PLAIN = {bytes}
+
 _SMALL_SHARE = 10
 """One tenth of the entries wait in the small queue, as in the paper."""
 
@@ -30,14 +35,19 @@ def entry_cost_bytes(key: bytes, value: Any) -> int:
 
 
 class Segment:
-    """One dictionary of the cache with its FIFO queues. `data` and `hits` are for reading by the owner."""
+    """One dictionary of the cache with its FIFO queues. `data` is for reading by the owner.
 
-    __slots__ = ("_cache", "_ghosts", "_main", "_small", "data", "evictions", "hits", "size_bytes")
+    While `is_pressed` the owner adds the keys that it reads to `hits`. Before that nothing will be evicted soon, and
+    an insertion into a large set costs more than the rest of a read.
+    """
+
+    __slots__ = ("_cache", "_ghosts", "_main", "_small", "data", "evictions", "hits", "is_pressed", "size_bytes")
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self.data: dict[bytes, Any] = {}
         self.hits: set[bytes] = set()
+        self.is_pressed = cache.is_pressed
         self.size_bytes = 0
         self.evictions = 0
         self._small: deque[bytes] = deque()
@@ -65,13 +75,28 @@ class Segment:
         self.size_bytes += delta
         cache = self._cache
         cache.size_bytes += delta
-        if cache.size_bytes > cache.limit_bytes:
+        if cache.size_bytes > cache.full_bytes:
             cache.evict()
         elif len(self._small) + len(self._main) > 2 * len(data) + 1024:
             self._drop_stale()
 
     def store_all(self, values: dict[bytes, Any]) -> None:
         """`store` of every value, `discard` for None."""
+        data = self.data
+        olds: list[Any] = list(map(data.get, values))
+        if {*map(type, olds), *map(type, values.values())} == _ONLY_PLAIN:
+            # Nothing but overwritten strings.
+            delta = sum(map(len, values.values())) - sum(map(len, olds))
+            data.update(values)
+        else:
+            delta = self._store_each(values)
+        self.size_bytes += delta
+        self._cache.size_bytes += delta
+        if delta > 0 and self._cache.size_bytes > self._cache.full_bytes:
+            self._cache.evict()
+
+    def _store_each(self, values: dict[bytes, Any]) -> int:
+        """Store values one by one; answers what the size of overwritten strings grew by."""
         data = self.data
         delta = 0
         for key, value in values.items():
@@ -85,10 +110,7 @@ class Segment:
                 self.discard(key)
             else:
                 self.store(key, value)
-        self.size_bytes += delta
-        self._cache.size_bytes += delta
-        if delta > 0 and self._cache.size_bytes > self._cache.limit_bytes:
-            self._cache.evict()
+        return delta
 
     def discard(self, key: bytes) -> None:
         """Remove a key, if it is there."""
@@ -164,6 +186,10 @@ class Cache:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
+        self.full_bytes = limit_bytes - limit_bytes // _PRESSED_SHARE
+        """The size above which `evict` is to be called."""
+        self.is_pressed = False
+        """Eviction is near: hits count."""
         self.size_bytes = 0
         self.segments: list[Segment] = []
 
@@ -185,6 +211,12 @@ class Cache:
 
     def evict(self) -> None:
         """Evict from the largest segment until the budget holds, with a little to spare so that this is seldom."""
+        self.is_pressed = True
+        self.full_bytes = self.limit_bytes
+        for segment in self.segments:
+            segment.is_pressed = True
+        if self.size_bytes <= self.limit_bytes:
+            return
         target = self.limit_bytes - (self.limit_bytes >> 7)
         while self.size_bytes > target:
             largest = max(self.segments, key=_size_bytes)

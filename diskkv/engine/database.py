@@ -6,6 +6,7 @@ The methods here run several times in every command, hence their plainness: no w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from diskkv.codec.header import HASH, Header, Value, decode_header, expire_ms_of, next_field_expiry
@@ -14,6 +15,9 @@ from diskkv.engine.rows import ABSENT, StagedIndex, merge
 
 if TYPE_CHECKING:
     from diskkv.engine.engine import Engine
+
+
+_ONLY_PLAIN = {bytes}
 
 
 class Database:
@@ -55,7 +59,7 @@ class Database:
             value = self.cached.get(key)
             if value is None:
                 value = self._load(key)
-            else:
+            elif self.segment.is_pressed:
                 self.cache_hits.add(key)
         if value.__class__ is bytes or value is None:
             return value
@@ -70,7 +74,8 @@ class Database:
         # The common case of `get`, once more: a plain string in the cache.
         value = self.cached.get(key)
         if value.__class__ is bytes and key not in self.staged:
-            self.cache_hits.add(key)
+            if self.segment.is_pressed:
+                self.cache_hits.add(key)
             self.engine.keyspace_hits += 1
             return value
         value = self.get(key)
@@ -82,6 +87,19 @@ class Database:
         else:
             self.engine.keyspace_hits += 1
         return value
+
+    def read_many(self, keys: list[bytes]) -> list[Value | None]:
+        """`read` of every key."""
+        if self.staged:
+            return list(map(self.read, keys))
+        values: list[Value | None] = list(map(self.cached.get, keys))
+        others = [at for at, value in enumerate(values) if value.__class__ is not bytes]
+        self.engine.keyspace_hits += len(keys) - len(others)
+        for at in others:
+            values[at] = self.read(keys[at])
+        if self.segment.is_pressed:
+            self.cache_hits.update(keys)
+        return values
 
     def peek(self, key: bytes) -> Value | None:
         """The value of `key` whether expired or not, leaving the cache as it is."""
@@ -160,10 +178,37 @@ class Database:
         old = self.cached.get(key) if before is ABSENT else before
         if old.__class__ is not bytes or not staged or self.observer is not None:
             return False
-        self.cache_hits.add(key)
+        if self.segment.is_pressed:
+            self.cache_hits.add(key)
         self.engine.journal.append((staged, key, before))
         staged[key] = data
         return True
+
+    def put_plain(self, keys: list[bytes], values: list[bytes]) -> None:
+        """Put short plain strings, whatever was there before; nobody may observe the database."""
+        new = dict(zip(keys, values, strict=True))
+        staged = self.staged
+        engine = self.engine
+        if staged:
+            before: list[Any] = list(map(staged.get, new, repeat(ABSENT)))
+            olds = [
+                cached if old is ABSENT else old
+                for old, cached in zip(before, map(self.cached.get, new), strict=True)
+            ]
+        else:
+            if self not in engine.dirty:
+                engine.dirty.append(self)
+            before = [ABSENT] * len(new)
+            olds = list(map(self.cached.get, new))
+        if set(map(type, olds)) != _ONLY_PLAIN:
+            for key, old in zip(list(new), olds, strict=True):
+                if old.__class__ is not bytes:
+                    self.put(key, new.pop(key), self.get(key))
+            before = list(map(staged.get, new, repeat(ABSENT)))
+        engine.journal.extend(zip(repeat(staged), new, before))
+        staged.update(new)
+        if self.segment.is_pressed:
+            self.cache_hits.update(new)
 
     def delete(self, key: bytes, old: Value, reclaim: bool = True) -> None:
         """Stage the deletion of `key`, whose value is `old`; without `reclaim` its rows live on under another key."""

@@ -113,7 +113,8 @@ class Rows:
             return value  # type: ignore[return-value]
         value = self.cached.get(row)
         if value is not None:
-            self.hits.add(row)
+            if self.segment.is_pressed:
+                self.hits.add(row)
             return value
         value = self._store.get(row)
         if value is not None and is_cached_row(row):

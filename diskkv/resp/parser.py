@@ -32,9 +32,16 @@ def split_requests(data: bytes, requests: list[list[bytes]]) -> int:
     Only for connections that are logged in: the narrower limits before that are not looked at.
     """
     tokens = data.split(b"\r\n")
-    end = len(tokens) - 1
-    if end > 7 and not tokens[end] and _split_alike(tokens, end, requests):
+    columns = split_columns(tokens)
+    if columns is not None:
+        requests += map(list, zip(*columns, strict=True))
         return len(data)
+    return take_requests(data, tokens, requests)
+
+
+def take_requests(data: bytes, tokens: list[bytes], requests: list[list[bytes]]) -> int:
+    """As `split_requests`, with `tokens` = `data` split at every CRLF, and without the short cut for alike commands."""
+    end = len(tokens) - 1
     at = 0
     counts = _COUNTS
     bulks = _BULKS
@@ -67,26 +74,35 @@ def split_requests(data: bytes, requests: list[list[bytes]]) -> int:
         return len(data)
     return len(data) - len(b"\r\n".join(tokens[at:]))
 
-# ---- the exact path
 
+def split_columns(tokens: list[bytes]) -> list[list[bytes]] | None:
+    """The arguments of a pipeline whose commands all have equally many: all first ones, all second ones ...
 
-def _split_alike(tokens: list[bytes], end: int, requests: list[list[bytes]]) -> bool:
-    """Append the commands of a pipeline in which all have equally many arguments; False when it is no such pipeline.
-
-    Works on columns (all first arguments, all second ones ...), which saves a third of the time.
+    `tokens` is the input split at every CRLF. None when it is anything else than two or more such commands. Working on
+    columns saves half of the time, and lets a pipeline of one command be executed as one (commands/runs.py).
     """
+    end = len(tokens) - 1
     step = 2 * _COUNTS.get(tokens[0], 0) + 1
-    if step == 1 or end % step or tokens[0:end:step].count(tokens[0]) * step != end:
-        return False
+    if step == 1 or end <= step or end % step or tokens[end]:
+        return None
+    count = end // step
+    if tokens[0:end:step].count(tokens[0]) != count:
+        return None
     length_of = _BULKS.get
     columns = []
     for at in range(1, step, 2):
+        sizes = tokens[at:end:step]
         column = tokens[at + 1 : end : step]
-        if list(map(length_of, tokens[at:end:step])) != list(map(len, column)):
-            return False
+        if sizes.count(sizes[0]) == count:
+            if list(map(len, column)).count(length_of(sizes[0], -1)) != count:
+                return None
+        elif list(map(length_of, sizes)) != list(map(len, column)):
+            return None
         columns.append(column)
-    requests += map(list, zip(*columns, strict=True))
-    return True
+    return columns
+
+
+# ---- the exact path
 
 
 class RequestParser:

@@ -15,10 +15,12 @@ from collections import deque
 
 import trio
 
-from diskkv.commands.dispatch import execute_round
+from diskkv.commands.dispatch import execute_round, execute_run
+from diskkv.commands.registry import Command
+from diskkv.commands.runs import Columns
 from diskkv.errors import StorageError
 from diskkv.resp import reply
-from diskkv.resp.parser import split_requests
+from diskkv.resp.parser import split_columns, take_requests
 from diskkv.server.connection import Connection
 from diskkv.server.listeners import Listener, Listeners, accept_all
 from diskkv.server.tls import Handshakes, TlsSocket
@@ -32,6 +34,8 @@ _MAX_EVENTS = 1024
 _RECEIVE_BYTES = 64 * 1024
 _ROUND_REQUESTS = 2048
 """More of one connection's pipeline waits for the next turn, so that others get theirs."""
+_ONE_REQUEST_TOKENS = 8
+"""What a request of three arguments is split into; that of one of more arguments is recognised later."""
 _LINGER_S = 0.001
 _IDLE_S = 0.1
 """How long the loop sleeps at most: the granularity of the work that has no deadline of its own."""
@@ -67,6 +71,9 @@ class Reactor:
         instance.config.on_change("appendfsync", self._configure_sync)
         self._active: list[Connection] = []
         self._round: list[tuple[Connection, list[list[bytes]], int, int]] = []
+        self._runs: list[tuple[Connection, Command, Columns]] = []
+        self._answered: list[tuple[Connection, list[list[bytes]], int, int]] = []
+        """Runs that were executed, in the form of `_round`."""
         self._unfinished: list[Connection] = []
         self._streaming: deque[Connection] = deque()
         """Connections that take more of a streamed reply."""
@@ -185,8 +192,13 @@ class Reactor:
             if not connection.in_turn:
                 connection.in_turn = True
                 active.append(connection)
+        if self._runs:
+            self._execute_runs()
         if self._round:
             execute_round(self.instance, self._round)
+        if self._answered:
+            self._round += self._answered
+            self._answered.clear()
         for connection in unfinished:
             if not connection.gone:
                 self._resume(connection)
@@ -205,22 +217,55 @@ class Reactor:
             return
         except OSError:
             data = b""
-        requests: list[list[bytes]] = []
-        if data[:1] == b"*" and split_requests(data, requests) == len(data) and len(requests) <= _ROUND_REQUESTS:
-            size = len(data)
+        size = len(data)
+        if data[:1] == b"*" and self._take_plain(connection, data):
             self.instance.stats.input_bytes += size
             connection.received_bytes += size
             connection.active_ms = self.engine.now_ms
-            connection.requests = requests
-            connection.next_request = 0
             connection.in_turn = True
-            self._round.append((connection, requests, 0, len(requests)))
             return
         connection.is_idle = False
         connection.in_turn = True
         self._active.append(connection)
         if not data or not connection.take(data):
             self._dead.append(connection)
+
+    def _take_plain(self, connection: Connection, data: bytes) -> bool:
+        """Have requests join the turn's runs or round; False, with nothing done, if they are not whole or plain."""
+        tokens = data.split(b"\r\n")
+        columns = split_columns(tokens) if len(tokens) > _ONE_REQUEST_TOKENS else None
+        requests: list[list[bytes]] = []
+        if columns is not None:
+            names = columns[0]
+            if len(names) > _ROUND_REQUESTS:
+                return False
+            entry = connection.fast.get(names[0])
+            if entry is not None and entry.run_argc == len(columns) and names.count(names[0]) == len(names):
+                self._runs.append((connection, entry, columns))
+                return True
+            requests += map(list, zip(*columns, strict=True))
+        elif take_requests(data, tokens, requests) != len(data) or len(requests) > _ROUND_REQUESTS:
+            return False
+        connection.requests = requests
+        connection.next_request = 0
+        self._round.append((connection, requests, 0, len(requests)))
+        return True
+
+    def _execute_runs(self) -> None:
+        """Execute the turn's runs; the requests of those that have to go one by one join the round."""
+        for connection, entry, columns in self._runs:
+            if execute_run(connection, entry, columns):
+                # As if one request had been executed, which stands for all of them.
+                connection.commands_run += len(columns[0]) - 1
+                connection.requests = columns[:1]
+                connection.next_request = 1
+                self._answered.append((connection, connection.requests, 0, 1))
+                continue
+            requests = list(map(list, zip(*columns, strict=True)))
+            connection.requests = requests
+            connection.next_request = 0
+            self._round.append((connection, requests, 0, len(requests)))
+        self._runs.clear()
 
     def _end_short_way(self) -> None:
         """Send the replies of the round; a connection on which something is left goes on by the general way."""
@@ -295,6 +340,10 @@ class Reactor:
         others = [entry for entry in self._round if entry[0] is not caller]
         # The round is under way: it goes on behind the caller's place, where nothing must be left.
         self._round[:] = [entry for entry in self._round if entry[0] is caller]
+        for connection, *_ in self._answered:
+            connection.is_idle = False
+            self._active.append(connection)
+        self._answered.clear()
         for connection, requests, _, _ in others:
             connection.is_idle = False
             if connection.next_request:

@@ -25,16 +25,16 @@ class Durations:
         self.coarse: dict[int, int] = {}
         """Calls of the longer ones by bucket number."""
 
-    def add(self, duration_ns: int) -> None:
-        """Count a duration, whatever its length."""
+    def add(self, duration_ns: int, calls: int = 1) -> None:
+        """Count calls of this duration, whatever its length."""
         if not self.fine:
             self.fine += [0] * _FINE_BUCKETS
         if duration_ns >> FINE_SHIFT < _FINE_BUCKETS:
-            self.fine[duration_ns >> FINE_SHIFT] += 1
+            self.fine[duration_ns >> FINE_SHIFT] += calls
         else:
             shift = duration_ns.bit_length() - 1 - _SUB_BITS
             bucket = (shift << _SUB_BITS) + (duration_ns >> shift) - (1 << _SUB_BITS)
-            self.coarse[bucket] = self.coarse.get(bucket, 0) + 1
+            self.coarse[bucket] = self.coarse.get(bucket, 0) + calls
 
     def clear(self) -> None:
         """Forget everything."""

@@ -61,6 +61,7 @@ class Queueing:
     """
 
     __slots__ = ("durations", "fine_durations", "flag_names", "flags", "fn", "max_argc", "min_argc", "name", "usec_ns")
+    run_argc = 0
 
     def __init__(self, command: Any, skip_slowlog: int) -> None:
         self.name: str = command.name

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diskkv.resp.parser import RequestParser
+from diskkv.resp.parser import RequestParser, split_columns
 
 TRICKY = [b"", b"\r\n", b"a\r\nb", b"*3", b"$1\r\n", b"x" * 20000]
 ARGUMENTS = st.one_of(st.binary(max_size=40), st.sampled_from(TRICKY))
@@ -32,6 +32,27 @@ def test_any_split_gives_the_same_requests(requests: list[list[bytes]], cuts: li
     assert parsed == requests
     assert parser.error is None
     assert parser.size_bytes == 0
+
+
+@given(
+    requests=st.integers(1, 4).flatmap(
+        lambda argc: st.lists(st.lists(ARGUMENTS, min_size=argc, max_size=argc), min_size=1, max_size=9)
+    ),
+    garbled=st.tuples(st.integers(0, 400), st.sampled_from([b"", b"\r\n", b"$", b"7"])) | st.none(),
+)
+def test_columns_are_the_requests(requests: list[list[bytes]], garbled: tuple[int, bytes] | None) -> None:
+    data = b"".join(map(encode, requests))
+    if garbled is not None:
+        data = data[: garbled[0]] + garbled[1] + data[garbled[0] :]
+    columns = split_columns(data.split(b"\r\n"))
+    parser = RequestParser()
+    if columns is None:
+        arguments = [argument for argv in requests for argument in argv]
+        plain = not any(b"\r\n" in argument or len(argument) > 16384 for argument in arguments)
+        assert garbled is not None or len(requests) == 1 or not plain
+    else:
+        assert [list(argv) for argv in zip(*columns, strict=True)] == parser.feed(data)
+        assert parser.is_clean
 
 
 @given(requests=st.lists(st.lists(st.binary(max_size=5), min_size=1, max_size=4), max_size=4))

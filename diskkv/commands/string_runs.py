@@ -1,0 +1,58 @@
+"""Pipelines of GET and SET as a whole (see runs.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diskkv.codec.header import Value
+from diskkv.commands.runs import Columns, run_of
+from diskkv.commands.string import string_reply
+from diskkv.datatypes.strings import INLINE_MAX_BYTES
+from diskkv.resp.reply import BULK_HEADS, OK, bulk
+from diskkv.services.client import Client
+
+_ONLY_PLAIN = {bytes}
+_LONG_BYTES = 2048
+"""The replies of a run are made at once: of longer strings they could take much memory."""
+
+
+@run_of("get", argc=2)
+def get_run(client: Client, columns: Columns) -> bytes | None:
+    """Several GETs."""
+    values: list[Any] = client.db.read_many(columns[1])
+    if set(map(type, values)) == _ONLY_PLAIN:
+        sizes = list(map(len, values))
+        size = sizes[0]
+        if size < _LONG_BYTES and sizes.count(size) == len(sizes):
+            head = BULK_HEADS[size]
+            return b"%b%b\r\n" % (head, (b"\r\n" + head).join(values))
+    replies = []
+    for value in values:
+        if value.__class__ is not bytes:
+            reply = _unusual_reply(client, value)
+            if reply is None:
+                return None
+            replies.append(reply)
+        elif len(value) < _LONG_BYTES:
+            replies.append(bulk(value))
+        else:
+            return None
+    return b"".join(replies)
+
+
+def _unusual_reply(client: Client, value: Value | None) -> bytes | None:
+    """The reply for a missing key or a short string with a TTL; raises WrongTypeError for another type."""
+    if value is None:
+        return client.null
+    reply = string_reply(client, value)
+    return reply if isinstance(reply, bytes) and len(reply) < 2 * _LONG_BYTES else None
+
+
+@run_of("set", argc=3)
+def set_run(client: Client, columns: Columns) -> bytes | None:
+    """Several SETs without options."""
+    _, keys, values = columns
+    if max(map(len, values)) > INLINE_MAX_BYTES:
+        return None
+    client.db.put_plain(keys, values)
+    return OK * len(keys)
