@@ -1,7 +1,4 @@
-"""The operator's command line for diskkv's data directories: `diskkvctl stats --dir data`.
-
-The directory must not be in use: LevelDB lets one process at a time open it.
-"""
+"""The operator's command line for diskkv: data directories, running servers, backups."""
 
 from __future__ import annotations
 
@@ -16,18 +13,43 @@ if __package__ in {None, ""}:  # run as a file: tools/ is on the path, its paren
 
 from diskkv import __version__
 from diskkv.errors import ConfigError, StorageError
-from tools.ctl import bigkeys, check, compact, inspect, scan, stats
+from tools.ctl import backup, backups, bigkeys, check, compact, inspect, restore, scan, stats
 
-COMMANDS = (stats, scan, inspect, bigkeys, check, compact)
+COMMANDS = (stats, scan, inspect, bigkeys, check, compact, backup, backups, restore)
+
+
+EXIT_STATUS = """\
+exit status:
+  0  done
+  1  it found problems, or could not run: one line on standard error says why
+  2  wrong usage
+"""
+
+
+class Paragraphs(argparse.HelpFormatter):
+    """Folds paragraphs to the width of the terminal; those that have indented lines stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fold = super()._fill_text
+        parts = text.strip().split("\n\n")
+        return "\n\n".join(part if "\n  " in part else fold(part, width, indent) for part in parts)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="diskkvctl", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="diskkvctl", description=__doc__, epilog=EXIT_STATUS, formatter_class=Paragraphs
+    )
     parser.add_argument("--version", action="version", version=f"diskkvctl {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
-        command = commands.add_parser(module.NAME, help=module.HELP, description=module.HELP)
+        command = commands.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=getattr(module, "DESCRIPTION", module.HELP),
+            epilog=f"{getattr(module, 'EPILOG', '')}\n{EXIT_STATUS}",
+            formatter_class=Paragraphs,
+        )
         module.add_arguments(command)
         command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(run=module.run)
@@ -39,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         outcome = options.run(options)
-    except (ConfigError, StorageError) as error:
+    except (ConfigError, StorageError, OSError) as error:
         print(f"diskkvctl: {error}", file=sys.stderr)
         return 1
     try:

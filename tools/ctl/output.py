@@ -8,6 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tqdm import tqdm
+
+tqdm.monitor_interval = 0
+"""No thread of its own, which would only redraw bars that do not move."""
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _ESCAPES = {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x07: "\\a", 0x08: "\\b", 0x22: '\\"', 0x5C: "\\\\"}
 
@@ -72,12 +77,16 @@ def quoted(raw: bytes, limit: int = 0) -> str:
 
 
 class Progress:
-    """Counts rows, and tells of it on standard error every few seconds while a sub-command takes long."""
+    """Counts rows, and tells of it on standard error while a sub-command takes long.
+
+    At a terminal as a line that changes, elsewhere as a line every few seconds.
+    """
 
     def __init__(self, verb: str) -> None:
         self.rows = 0
         self._verb = verb
         self._began_s = self._told_s = time.monotonic()
+        self._bar: Any = None
 
     def watch(self, rows: Iterator[Row]) -> Iterator[Row]:
         """The same rows, counted."""
@@ -87,8 +96,38 @@ class Progress:
                 self._tell()
             yield row
 
+    def count(self, size_bytes: int) -> None:
+        """Another row, of any size."""
+        self.rows += 1
+        if not self.rows & _LOOK_AT_CLOCK_MASK:
+            self._tell()
+
     def _tell(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._told_s >= _INTERVAL_S:
+        if sys.stderr.isatty():
+            if self._bar is None:
+                self._bar = tqdm(desc=self._verb, unit=" rows", unit_scale=True, leave=False)
+            self._bar.update(self.rows - self._bar.n)
+        elif now_s - self._told_s >= _INTERVAL_S:
             self._told_s = now_s
             print(f"{self._verb} {self.rows:,} rows in {now_s - self._began_s:.0f} s", file=sys.stderr, flush=True)
+
+
+class Bar:
+    """How much of a known amount is done, on standard error when that is a terminal. `unit`: B for bytes."""
+
+    def __init__(self, verb: str, total: int, unit: str = "B") -> None:
+        divisor = 1024 if unit == "B" else 1000
+        self._bar: Any = tqdm(
+            total=total, desc=verb, unit=unit, unit_scale=True, unit_divisor=divisor, leave=False, disable=None
+        )
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._bar.close()
+
+    def advance(self, amount: int) -> None:
+        """So much more is done."""
+        self._bar.update(amount)

@@ -30,6 +30,17 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", type=Path, required=True, help="the server's data directory; no server may use it")
 
 
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """The options --dir and --url, one of which has to be given."""
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--dir", type=Path, help="the data directory of a server that is not running")
+    target.add_argument(
+        "--url",
+        metavar="URL",
+        help="a running server: redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, unix:///PATH",
+    )
+
+
 def add_database(parser: argparse.ArgumentParser) -> None:
     """The option --db."""
     parser.add_argument("--db", type=int, default=0, metavar="INDEX", help="database, as in SELECT (default 0)")
