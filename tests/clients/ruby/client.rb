@@ -1,4 +1,5 @@
-# Drives a server through redis-rb and reports every check as TAP; started as: ruby client.rb HOST PORT PASSWORD DIRECTORY
+# Drives a server through redis-rb and reports every check as TAP.
+# Started as: ruby client.rb HOST PORT PASSWORD DIRECTORY
 
 require 'redis'
 
@@ -18,7 +19,8 @@ end
 def equal(got, wanted)
   return if got == wanted
 
-  raise Failure, "line #{caller_locations(1, 1)[0].lineno}: got #{got.inspect[0, 200]}, wanted #{wanted.inspect[0, 200]}"
+  got, wanted = [got, wanted].map { |value| value.inspect[0, 200] }
+  raise Failure, "line #{caller_locations(1, 1)[0].lineno}: got #{got}, wanted #{wanted}"
 end
 
 # Checks that the block raises just this class with a message that matches.
@@ -320,7 +322,8 @@ check 'errors' do
   raises(Redis::CommandError, wrong) { db.lpush('text', 'x') }
   unknown = /\AERR unknown command 'nosuch', with args beginning with: 'a' 'b' ?\z/
   raises(Redis::CommandError, unknown) { db.call(:nosuch, 'a', 'b') }
-  raises(Redis::CommandError, /\AERR value is not an integer or out of range\z/) { db.call(:set, 'text', 'v', 'EX', 'nan') }
+  number = /\AERR value is not an integer or out of range\z/
+  raises(Redis::CommandError, number) { db.call(:set, 'text', 'v', 'EX', 'nan') }
   equal db.get('text'), 'v'
 end
 
