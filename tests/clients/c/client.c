@@ -441,6 +441,16 @@ static void resp3(void) {
     EXPECT(run(context, "ZSCORE rz m")->type == REDIS_REPLY_DOUBLE && last->dval == 1.5);
     EXPECT(run(context, "EVAL %s 0", "redis.setresp(3); return true")->type == REDIS_REPLY_BOOL && last->integer);
     EXPECT(is_nil(run(context, "GET nosuch")));
+    redisSetPushCallback(context, NULL); /* pushed messages come as replies, in the order in which they arrive */
+    EXPECT(is_status(run(context, "CLIENT TRACKING ON"), "OK"));
+    EXPECT(is_text(run(context, "HGET r f"), "v"));
+    EXPECT(is_integer(run(db, "HSET r f w"), 0));
+    EXPECT(next_reply(context)->type == REDIS_REPLY_PUSH && is_text(last->element[0], "invalidate"));
+    EXPECT(is_list(last->element[1], "r"));
+    EXPECT(run(context, "SUBSCRIBE news")->type == REDIS_REPLY_PUSH);
+    EXPECT(is_text(run(context, "HGET r f"), "w"));
+    EXPECT(is_integer(run(db, "PUBLISH news hello"), 1));
+    EXPECT(next_reply(context)->type == REDIS_REPLY_PUSH && is_text(last->element[2], "hello"));
     redisFree(context);
 }
 #endif
