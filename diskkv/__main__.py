@@ -6,7 +6,7 @@ import sys
 
 from diskkv.config import parse_command_line
 from diskkv.errors import ConfigError
-from diskkv.server.main import serve
+from diskkv.server.main import check, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +20,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(invocation.text.rstrip("\n"))
         return 0
     if invocation.action == "check-config":
+        try:
+            check(invocation.config)
+        except ConfigError as exc:
+            print(f"diskkv-server: {exc}", file=sys.stderr)
+            return 1
         print(f"diskkv-server: {invocation.config.config_file or 'the options'}: no errors")
         return 0
     return serve(invocation.config)

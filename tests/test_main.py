@@ -31,3 +31,27 @@ def test_a_bad_option_is_one_line_and_a_failure(capsys: pytest.CaptureFixture[st
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--tls-port", "1", "--tls-cert-file", "/nonexistent", "--tls-auth-clients", "no"), "/nonexistent"),
+        (("--rename-command", "NOSUCH", "x"), "No such command"),
+        (("--user", "alice", "+nosuch"), "nosuch"),
+        (("--aclfile", "/nonexistent"), "/nonexistent"),
+        (("--port", "0"), "nothing to listen on"),
+        (("--logfile", "/nonexistent/log"), "/nonexistent"),
+    ],
+)
+def test_check_config_finds_what_a_start_would(
+    options: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    assert __main__.main(["--check-config", "--dir", str(data)]) == 0
+    capsys.readouterr()
+    assert __main__.main(["--check-config", "--dir", str(data), *options]) == 1
+    complaint = capsys.readouterr().err
+    assert message in complaint
+    assert complaint.count("\n") == 1
+    assert not data.exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -64,6 +66,8 @@ def _help(client: Client, argv: list[bytes]) -> bytes:
         "    Write a line to the log.",
         "OBJECT <key>",
         "    How a value is stored.",
+        "PANIC",
+        "    End the server as a bug outside of any command would.",
         "POPULATE <count> [<prefix>] [<size>]",
         "    Make string keys <prefix>:<number>, where they are missing.",
         "PROTOCOL <type>",
@@ -73,6 +77,8 @@ def _help(client: Client, argv: list[bytes]) -> bytes:
         "    Close and open the store, with empty caches.",
         "SDSLEN <key>",
         "    The lengths of a key and of its string.",
+        "SEGFAULT",
+        "    End the server by a fatal signal.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Whether expired keys are deleted in the background.",
         "SLEEP <seconds>",
@@ -162,6 +168,19 @@ def _error(client: Client, argv: list[bytes]) -> bytes:
     return b"-%b\r\n" % argv[2].replace(b"\r", b" ").replace(b"\n", b" ")
 
 
+class Panic(BaseException):
+    """What DEBUG PANIC raises: nothing below the server's main function catches it."""
+
+
+def _panic(client: Client, argv: list[bytes]) -> bytes:
+    raise Panic
+
+
+def _segfault(client: Client, argv: list[bytes]) -> bytes:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return OK
+
+
 def _log(client: Client, argv: list[bytes]) -> bytes:
     log.warning("DEBUG LOG: %s", argv[2].decode("utf-8", "backslashreplace"))
     return OK
@@ -237,6 +256,7 @@ _SUBCOMMANDS: dict[bytes, tuple[Handler, int, int]] = {
     b"LOADAOF": (_reload, 0, 0),
     b"LOG": (_log, 1, 1),
     b"OBJECT": (_object, 1, 1),
+    b"PANIC": (_panic, 0, 0),
     b"PAUSE-CRON": (_accept, 1, 1),
     b"POPULATE": (_populate, 1, 3),
     b"PROTOCOL": (_protocol, 1, 1),
@@ -244,6 +264,7 @@ _SUBCOMMANDS: dict[bytes, tuple[Handler, int, int]] = {
     b"RELOAD": (_reload, 0, 3),
     b"REPLYBUFFER": (_accept, 2, 2),
     b"SDSLEN": (_sdslen, 1, 1),
+    b"SEGFAULT": (_segfault, 0, 0),
     b"SET-ACTIVE-EXPIRE": (_set_active_expire, 1, 1),
     b"SET-SKIP-CHECKSUM-VALIDATION": (_accept, 1, 1),
     b"SLEEP": (_sleep, 1, 1),

@@ -13,7 +13,7 @@ from diskkv import __version__
 from diskkv.config.config import Config
 from diskkv.config.lines import COMMAND_LINE, Loader, join_words, printable, read_file, split_words
 from diskkv.config.reference import render_options
-from diskkv.config.settings import BY_NAME
+from diskkv.config.settings import BY_NAME, Settings
 from diskkv.errors import ConfigError
 
 Action = Literal["run", "check-config", "help", "version"]
@@ -61,15 +61,26 @@ def parse_command_line(arguments: Sequence[str], stdin: TextIO | None = None) ->
     action = "run" if len(remaining) == len(arguments) else "check-config"
     path = remaining.pop(0) if remaining and not remaining[0].startswith("-") else ""
     from_stdin, options = _parse_options(remaining)
+    piped = (stdin or sys.stdin).read() if from_stdin else ""
     config = Config()
-    loader = Loader(config)
-    if path:
-        loader.load(read_file(path), path)
-        config.config_file = os.path.abspath(path)
-    if from_stdin:
-        loader.load((stdin or sys.stdin).read(), "standard input")
-    for words in options:
-        _apply_option(loader, words)
+
+    def read(settings: Settings) -> None:
+        loader = Loader(settings)
+        if path:
+            loader.load(read_file(path), path)
+        loader.load(piped, "standard input")
+        for words in options:
+            _apply_option(loader, words)
+
+    def read_again() -> Settings:
+        fresh = Settings()
+        read(fresh)
+        return fresh
+
+    read(config)
+    path = os.path.abspath(path) if path else ""
+    config.config_file = path
+    config.remember_source(read_again)
     return Invocation(action, config)
 
 

@@ -8,7 +8,7 @@ from diskkv.codec.glob import compile_glob
 from diskkv.config.lines import read_value
 from diskkv.config.parameters import Parameter
 from diskkv.config.rewrite import rewrite_file
-from diskkv.config.settings import BY_NAME, Settings
+from diskkv.config.settings import BY_NAME, PARAMETERS, Settings
 from diskkv.errors import CommandError, CommandSyntaxError, ConfigError
 
 Hook = Callable[[], None]
@@ -27,6 +27,8 @@ class Config(Settings):
     def __init__(self) -> None:
         super().__init__()
         self.config_file = ""
+        self._source: Callable[[], Settings] | None = None
+        self._as_read: dict[str, object] = {}
         self._hooks: dict[str, list[Hook]] = {}
 
     def on_change(self, name: str, hook: Hook) -> None:
@@ -105,6 +107,42 @@ class Config(Settings):
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             msg = f"ERR Rewriting config file: {reason}"
             raise CommandError(msg) from error
+
+    def remember_source(self, source: Callable[[], Settings]) -> None:
+        """The values as they are now came from `source`, which `reload` asks again."""
+        self._source = source
+        self._as_read = {parameter.attribute: getattr(self, parameter.attribute) for parameter in PARAMETERS}
+
+    def reload(self) -> tuple[list[str], list[str]]:
+        """Read the configuration file again and take over what differs in it from when it was read last.
+
+        What CONFIG SET changed since then stays, unless the file has a new value for it.
+
+        Returns:
+            The parameters that changed, and those that would have but can only at the start.
+
+        Raises:
+            ConfigError: The file is wrong, or a value cannot be applied; nothing is changed then.
+        """
+        if self._source is None:
+            return [], []
+        fresh = self._source()
+        different = [
+            parameter
+            for parameter in PARAMETERS
+            if getattr(fresh, parameter.attribute) != self._as_read[parameter.attribute]
+        ]
+        changes = [
+            (parameter, getattr(fresh, parameter.attribute)) for parameter in different if not parameter.immutable
+        ]
+        try:
+            self._apply(changes)
+        except CommandError as error:
+            raise ConfigError(str(error).removeprefix("ERR ")) from error
+        for parameter, value in changes:
+            self._as_read[parameter.attribute] = value
+        later = [parameter.name for parameter in different if parameter.immutable]
+        return [parameter.name for parameter, _ in changes], later
 
     def _find_parameters(self, names: Sequence[bytes], local: bool) -> list[tuple[str, Parameter]]:
         found: dict[str, Parameter] = {}

@@ -88,7 +88,7 @@ class Security:
     enable_module_command = choice(
         "no", "no yes local", "Whether MODULE can be used.", immutable=True, ignored="modules cannot be loaded"
     )
-    hide_user_data_from_log = yes_no(False, "Keep user data out of logs.", ignored="it never gets there")
+    hide_user_data_from_log = yes_no(False, "Keep the arguments of commands out of crash reports.")
 
 
 class Tls:
@@ -180,6 +180,7 @@ class Observability:
 
     loglevel = choice("notice", "debug verbose notice warning nothing", "The least important messages to log.")
     logfile = text("", "Log file; empty for standard output.", immutable=True, what="path")
+    log_format = choice("text", "text json", "Form of the log: Redis' own, or an object a line.")
     syslog_enabled = yes_no(False, "Log to syslog too.", immutable=True)
     syslog_ident = text("redis", "Name in syslog.", immutable=True)
     syslog_facility = choice(
@@ -191,6 +192,7 @@ class Observability:
     slowlog_log_slower_than = integer(
         10000, -1, INT64_MAX, "Commands slower than this are logged; -1 for none.", unit="microseconds"
     )
+    slowlog_file = text("", "File for the slow log too, with a JSON object a line.", immutable=True, what="path")
     slowlog_max_len = integer(128, 0, INT64_MAX, "Entries that SLOWLOG keeps.")
     latency_monitor_threshold = integer(
         0, 0, INT64_MAX, "Events slower than this are recorded; 0 for none.", unit="milliseconds"

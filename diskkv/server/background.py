@@ -63,6 +63,7 @@ async def _cron(reactor: Reactor) -> None:
         instance.sample_stats(time.monotonic())
         instance.writes.check_space()
         instance.saves.check_interval()
+        reactor.heartbeat()
         reactor.wake_listeners()
         now_ms = time.time_ns() // 1_000_000
         over_limit = [

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 import trio
 
@@ -23,9 +22,13 @@ from diskkv.engine.memory import MemoryStore
 from diskkv.engine.store import Store
 from diskkv.errors import ConfigError, StorageError
 from diskkv.server.background import run_background
+from diskkv.server.crash import report, watch_signals
 from diskkv.server.listeners import Listeners
 from diskkv.server.logs import configure_logging
 from diskkv.server.reactor import Reactor
+from diskkv.server.signals import reload_on_signal, stop_on_signal
+from diskkv.server.supervision import Supervisor, daemonize, remove_pid_file, write_pid_file
+from diskkv.server.tls import make_context
 from diskkv.services.instance import Instance
 
 log = logging.getLogger("diskkv")
@@ -75,25 +78,40 @@ def _raise_file_limit(config: Config) -> None:
         config.maxclients = room
 
 
+def check(config: Config) -> None:
+    """Find what would keep a server with this configuration from starting, as far as can be known without starting it.
+
+    Raises:
+        ConfigError: The first thing found.
+    """
+    if not (config.port or config.tls_port or config.unixsocket):
+        message = "nothing to listen on: port, tls-port and unixsocket are off"
+        raise ConfigError(message)
+    if config.tls_port:
+        make_context(config)
+    for path in (config.logfile, config.slowlog_file):
+        directory = os.path.dirname(os.path.abspath(path))
+        if path and not os.access(directory, os.W_OK):
+            message = f"cannot write to {directory}, the directory of {path}"
+            raise ConfigError(message)
+    _make_instance(config, MemoryStore())
+
+
 def serve(config: Config) -> int:
     """Run until told to stop; answers the exit status. One clear line on stderr when it cannot start."""
-    configure_logging(config)
-    _raise_file_limit(config)
+    # Until there is something to reload; by itself the signal would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    detach = daemonize() if config.daemonize else None
     began = time.monotonic()
     listeners = Listeners(config)
     try:
+        configure_logging(config)
+        _raise_file_limit(config)
         listeners.open()
-    except ConfigError as exc:
-        print(f"diskkv-server: {exc}", file=sys.stderr)
-        return 1
-    try:
         store = open_store(config)
         try:
-            instance = Instance(config, store)
-            commands = load_all()
-            rename_commands(config.rename_command)
-            instance.use_commands(commands, Flag.PLAIN, Flag.SKIP_SLOWLOG, ORIGINAL)
-            instance.login.configure()
+            instance = _make_instance(config, store)
+            instance.slowlog.open_file()
         except (ConfigError, StorageError):
             store.close()
             raise
@@ -101,22 +119,52 @@ def serve(config: Config) -> int:
         listeners.close()
         print(f"diskkv-server: {exc}", file=sys.stderr)
         return 1
+    watch_signals(config)
+    supervisor = Supervisor(config.supervised, os.environ)
+    instance.supervised = supervisor.mode
     reactor = Reactor(instance, listeners)
+    reactor.heartbeat = supervisor.ping
     listeners.attach(reactor)
+    if config.pidfile:
+        write_pid_file(config.pidfile)
     _announce(instance, listeners, time.monotonic() - began)
     # Requests make no reference cycles, but the containers of a turn would trigger a collection every few turns, each
     # of which walks over the cache's dictionaries. What is alive now is never collected, the rest seldom looked at.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    if detach is not None:
+        detach()
     try:
-        trio.run(_main, reactor)
+        return _run(reactor, supervisor)
     finally:
+        supervisor.stopping()
         reactor.close()
         _remove_unix_socket(config)
         instance.engine.close()
-    log.info("stopped")
+        if config.pidfile:
+            remove_pid_file(config.pidfile)
+        log.info("stopped")
+
+
+def _run(reactor: Reactor, supervisor: Supervisor) -> int:
+    try:
+        trio.run(_main, reactor, supervisor)
+    except BaseException as exc:  # noqa: BLE001 - a bug: the end of the process, about which all is said that is known
+        report(reactor, exc)
+        reactor.abandon()
+        return 1
     return 0
+
+
+def _make_instance(config: Config, store: Store) -> Instance:
+    """The instance with its commands and users. Raises ConfigError or StorageError."""
+    commands = load_all()
+    rename_commands(config.rename_command)
+    instance = Instance(config, store)
+    instance.use_commands(commands, Flag.PLAIN, Flag.SKIP_SLOWLOG, ORIGINAL)
+    instance.login.configure()
+    return instance
 
 
 def _announce(instance: Instance, listeners: Listeners, seconds: float) -> None:
@@ -136,38 +184,14 @@ def _remove_unix_socket(config: Config) -> None:
             log.warning("cannot remove %s: %s", config.unixsocket, exc)
 
 
-async def _main(reactor: Reactor) -> None:
+async def _main(reactor: Reactor, supervisor: Supervisor) -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(_stop_on_signal, reactor)
+        await nursery.start(stop_on_signal, reactor)
+        await nursery.start(reload_on_signal, reactor, supervisor)
         nursery.start_soon(run_background, reactor)
         reactor.instance.shutdown = lambda: setattr(reactor, "stopping", True)
+        supervisor.ready("serving clients")
         await reactor.run()
         reactor.turn([])
         reactor.instance.saves.stop()
         nursery.cancel_scope.cancel()
-
-
-def _note_signals(reactor: Reactor) -> None:
-    """Let the reactor know of a signal at once: while a script runs for long, no task can."""
-
-    def note(number: int, frame: FrameType | None) -> None:
-        reactor.signalled = True
-        receive = receivers[number]
-        if callable(receive):
-            receive(number, frame)
-
-    receivers = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in receivers:
-        signal.signal(number, note)
-
-
-async def _stop_on_signal(
-    reactor: Reactor, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        _note_signals(reactor)
-        task_status.started()
-        async for number in signals:
-            log.info("%s received, shutting down", signal.Signals(number).name)
-            reactor.stopping = True
-            return

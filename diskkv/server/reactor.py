@@ -12,6 +12,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -23,6 +24,7 @@ from diskkv.resp import reply
 from diskkv.resp.parser import split_columns, take_requests
 from diskkv.server.connection import Connection
 from diskkv.server.listeners import Listener, Listeners, accept_all
+from diskkv.server.logs import VERBOSE
 from diskkv.server.tls import Handshakes, TlsSocket
 from diskkv.services.instance import Instance
 
@@ -78,6 +80,8 @@ class Reactor:
         self._streaming: deque[Connection] = deque()
         """Connections that take more of a streamed reply."""
         self._dead: list[Connection] = []
+        self.heartbeat: Callable[[], None] = lambda: None
+        """Called often while the server lives; set by the server."""
         instance.scripts.serve_others = self.serve_others
 
     def _configure_sync(self) -> None:
@@ -120,6 +124,7 @@ class Reactor:
         assert isinstance(connection, Connection)
         self.connections[connection.fd] = connection
         self.epoll.register(connection.fd, _READ)
+        log.log(VERBOSE, "accepted %s", peer)
         return connection
 
     def drop(self, connection: Connection) -> None:
@@ -127,6 +132,7 @@ class Reactor:
         if connection.gone:
             return
         connection.gone = True
+        log.log(VERBOSE, "client %d from %s is gone", connection.id, connection.address)
         connection.drop_stream()
         del self.connections[connection.fd]
         self.instance.forget_client(connection)
@@ -139,6 +145,7 @@ class Reactor:
         """Serve until `stopping` is set."""
         poll = self.epoll.poll
         slept = time.monotonic()
+        slowlog_file = self.instance.slowlog.file
         while not self.stopping:
             busy = bool(self._unfinished or self._streaming)
             events = poll(0 if busy else _LINGER_S, _MAX_EVENTS)
@@ -147,6 +154,8 @@ class Reactor:
                     await trio.lowlevel.wait_readable(self.epoll.fileno())
                 events = poll(0, _MAX_EVENTS)
                 slept = time.monotonic()
+            if slowlog_file is not None:
+                slowlog_file.begin_turn()
             self.turn(events)
             if time.monotonic() - slept > _YIELD_S:
                 await trio.lowlevel.checkpoint()
@@ -314,6 +323,7 @@ class Reactor:
         unless nothing has been staged so far.
         """
         scripts = self.instance.scripts
+        self.heartbeat()
         if self.signalled:
             # The task that hears of the signal sets `stopping` when this turn is over.
             scripts.abandon()
@@ -492,6 +502,17 @@ class Reactor:
             connection.refuse(refusal)
         self.instance.tracking.turn_failed()
         self._take_woken()
+
+    @property
+    def unanswered(self) -> list[Connection]:
+        """The connections whose requests are not all executed and answered."""
+        return [connection for connection in self.connections.values() if connection.requests]
+
+    def abandon(self) -> None:
+        """A bug ended the turn: nothing of it is committed, so none of its replies may leave."""
+        for connection in self.connections.values():
+            connection.out.clear()
+            connection.drop_stream()
 
     def close(self) -> None:
         """Close every socket."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from diskkv.config import Config
 from diskkv.errors import ConfigError
 from diskkv.server.connection import Connection
+from diskkv.server.logs import VERBOSE
 
 if TYPE_CHECKING:
     from diskkv.services.instance import Instance
@@ -203,7 +204,7 @@ class TlsSocket:
         except ssl.SSLWantReadError:
             raise BlockingIOError from None
         except ssl.SSLError as exc:
-            log.debug("TLS handshake failed: %s", exc)
+            log.log(VERBOSE, "TLS handshake failed: %s", exc)
             raise
         finally:
             # In case of failure too: the alert tells the client why.

@@ -52,7 +52,7 @@ def server(instance: Instance) -> Fields:
     yield "monotonic_clock", "POSIX clock_gettime"
     yield "multiplexing_api", "epoll" if hasattr(select, "epoll") else "poll"
     yield "process_id", os.getpid()
-    yield "process_supervised", config.supervised
+    yield "process_supervised", instance.supervised
     yield "run_id", instance.run_id
     yield "tcp_port", config.port or config.tls_port
     yield "server_time_usec", time.time_ns() // 1000

@@ -104,6 +104,8 @@ class Instance:
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
         self.after_turn: list[Callable[[], None]] = []
+        self.supervised = "no"
+        """By which kind of service manager."""
         self.shutdown: Callable[[], None] = lambda: None
         """Ends the process; set by the server."""
         self.observers = [self.blocking.observer, self.watches.observer, self.tracking.observer]
@@ -255,7 +257,8 @@ class Instance:
         """A command took longer than `slow_ns`: show it in the slow log, the latency monitor, or both."""
         self.latency.note("fast-command" if "fast" in entry.flag_names else "command", spent_ns, self.engine.now_ms)
         if spent_ns > self.slowlog.threshold_ns and not entry.flags & self._skip_slowlog:
-            self.slowlog.add(shown_arguments(argv), spent_ns, self.engine.now_ms, client.address, client.name)
+            shown = shown_arguments(argv)
+            self.slowlog.add(shown, spent_ns, self.engine.now_ms, client.address, client.name, client.db.index)
 
     def refresh_observer(self, database: Database) -> None:
         """Decide anew who hears of changes in a database; call it when interest in its keys begins or ends."""

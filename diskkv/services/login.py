@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diskkv.errors import CommandError
+from diskkv.errors import CommandError, ConfigError
 from diskkv.services.acl import Acl, Denial, User
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ class Login:
             acl.configure_user([word.encode("utf-8", "surrogateescape") for word in words])
         if config.aclfile:
             acl.file = Path(config.aclfile)
-            acl.load()
+            try:
+                acl.load()
+            except CommandError as exc:
+                raise ConfigError(str(exc).removeprefix("ERR ")) from exc
         config.on_change("requirepass", self._set_password)
         config.on_change("acllog-max-len", self._set_log_length)
 

@@ -1,0 +1,1 @@
+"""What is needed to run diskkv as a service: systemd unit, container image, log rotation, health check, dashboard."""
