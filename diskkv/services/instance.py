@@ -53,6 +53,9 @@ def unix_ms() -> int:
 class Instance:
     """State shared by all clients. `fast` holds the commands that may run without dispatch's checks, by name."""
 
+    supervised = "no"
+    """By which kind of service manager the process is: no, systemd or upstart."""
+
     def __init__(self, config: Config, store: Store) -> None:
         self.config = config
         self.engine = Engine(store, config)
@@ -104,8 +107,6 @@ class Instance:
         self.notifications = Notifications(self)
         self.engine.on_due = hashes_expiry.reap
         self.after_turn: list[Callable[[], None]] = []
-        self.supervised = "no"
-        """By which kind of service manager."""
         self.shutdown: Callable[[], None] = lambda: None
         """Ends the process; set by the server."""
         self.observers = [self.blocking.observer, self.watches.observer, self.tracking.observer]
