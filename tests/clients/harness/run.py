@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -54,7 +56,7 @@ def _talk(
             start_new_session=True,
         ) as process,
     ):
-        timer = threading.Timer(timeout_s, process.kill)
+        timer = threading.Timer(timeout_s, _end, [process])
         timer.start()
         try:
             _follow(process, lines, server)
@@ -62,7 +64,7 @@ def _talk(
         finally:
             timed_out = not timer.is_alive()
             timer.cancel()
-            process.kill()
+            _end(process)
     try:
         report = tap.parse(lines)
         if status != 0 and all(check.is_ok for check in report.checks.values()):
@@ -71,6 +73,12 @@ def _talk(
         ending = f"it was stopped after {timeout_s} s" if timed_out else f"it ended with {status}"
         pytest.fail(f"{problem}; {ending}\n{_told(lines, errors_path, server)}", pytrace=False)
     return report
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill the program and what it started, which would hold its output open."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _follow(process: subprocess.Popen[str], lines: list[str], server: ServerProcess) -> None:
