@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from diskkv.commands.dispatch import execute_batch
 from diskkv.errors import StorageError
 from diskkv.resp.parser import RequestParser
+from diskkv.server.plain import receiver, transmitter
 from diskkv.services.client import Client, Message
 from diskkv.services.streaming import StreamedReply
 
@@ -48,8 +49,8 @@ class Connection(Client):
         self.address = peer
         self.local_address = local
         self.parser = RequestParser(instance.config.proto_max_bulk_len)
-        self.recv = sock.recv
-        self.send = sock.send
+        self.receive_plain = receiver(sock)
+        self.transmit = transmitter(sock)
         self.is_idle = False
         """Nothing is under way: what arrives next may take the reactor's short way."""
         self.requests: list[list[bytes]] = []

@@ -21,7 +21,6 @@ from diskkv.commands.registry import Command
 from diskkv.commands.runs import Columns
 from diskkv.errors import StorageError
 from diskkv.resp import reply
-from diskkv.resp.parser import split_columns, take_requests
 from diskkv.server.connection import Connection
 from diskkv.server.listeners import Listener, Listeners, accept_all
 from diskkv.server.logs import VERBOSE
@@ -33,11 +32,8 @@ log = logging.getLogger(__name__)
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
 _MAX_EVENTS = 1024
-_RECEIVE_BYTES = 64 * 1024
 _ROUND_REQUESTS = 2048
 """More of one connection's pipeline waits for the next turn, so that others get theirs."""
-_ONE_REQUEST_TOKENS = 8
-"""What a request of three arguments is split into; that of one of more arguments is recognised later."""
 _LINGER_S = 0.001
 _IDLE_S = 0.1
 """How long the loop sleeps at most: the granularity of the work that has no deadline of its own."""
@@ -216,49 +212,33 @@ class Reactor:
         self._finish()
 
     def _take_short_way(self, connection: Connection) -> None:
-        """Receive from a connection on which nothing is under way; whole, plain requests join the turn's round.
+        """Receive from a connection on which nothing is under way; whole, plain requests join the turn's round or runs.
 
         Everything that is seldom (partial requests, errors, a closed socket) goes on by the general way.
         """
-        try:
-            data = connection.recv(_RECEIVE_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            data = b""
-        size = len(data)
-        if data[:1] == b"*" and self._take_plain(connection, data):
+        taken = connection.receive_plain()
+        if taken.__class__ is tuple:
+            size, requests, columns = taken
+            if columns is not None:
+                entry = connection.fast.get(columns[0][0])
+                if entry is not None and entry.run_argc == len(columns):
+                    self._runs.append((connection, entry, columns))
+                else:
+                    requests = list(map(list, zip(*columns, strict=True)))
+            if requests is not None:
+                connection.requests = requests
+                connection.next_request = 0
+                self._round.append((connection, requests, 0, min(len(requests), _ROUND_REQUESTS)))
             self.instance.stats.input_bytes += size
             connection.received_bytes += size
             connection.active_ms = self.engine.now_ms
             connection.in_turn = True
-            return
-        connection.is_idle = False
-        connection.in_turn = True
-        self._active.append(connection)
-        if not data or not connection.take(data):
-            self._dead.append(connection)
-
-    def _take_plain(self, connection: Connection, data: bytes) -> bool:
-        """Have requests join the turn's runs or round; False, with nothing done, if they are not whole or plain."""
-        tokens = data.split(b"\r\n")
-        columns = split_columns(tokens) if len(tokens) > _ONE_REQUEST_TOKENS else None
-        requests: list[list[bytes]] = []
-        if columns is not None:
-            names = columns[0]
-            if len(names) > _ROUND_REQUESTS:
-                return False
-            entry = connection.fast.get(names[0])
-            if entry is not None and entry.run_argc == len(columns) and names.count(names[0]) == len(names):
-                self._runs.append((connection, entry, columns))
-                return True
-            requests += map(list, zip(*columns, strict=True))
-        elif take_requests(data, tokens, requests) != len(data) or len(requests) > _ROUND_REQUESTS:
-            return False
-        connection.requests = requests
-        connection.next_request = 0
-        self._round.append((connection, requests, 0, len(requests)))
-        return True
+        elif taken is not None:
+            connection.is_idle = False
+            connection.in_turn = True
+            self._active.append(connection)
+            if not taken or not connection.take(taken):  # type: ignore[arg-type]
+                self._dead.append(connection)
 
     def _execute_runs(self) -> None:
         """Execute the turn's runs; the requests of those that have to go one by one join the round."""
@@ -279,16 +259,13 @@ class Reactor:
     def _end_short_way(self) -> None:
         """Send the replies of the round; a connection on which something is left goes on by the general way."""
         output_bytes = 0
-        for connection, requests, _, count in self._round:
+        for connection, requests, _, _ in self._round:
             connection.commands_run += connection.next_request
             connection.last_request = requests[connection.next_request - 1][0]
             out = connection.out
-            if connection.next_request == count and out and not (connection.closing or connection.is_held):
+            if connection.next_request == len(requests) and out and not (connection.closing or connection.is_held):
                 data = out[0] if len(out) == 1 else b"".join(out)
-                try:
-                    sent = connection.send(data)
-                except OSError:
-                    sent = 0
+                sent = connection.transmit(data)
                 if sent == len(data):
                     out.clear()
                     output_bytes += sent
