@@ -43,7 +43,8 @@ SETUP = [
     ("SADD", "set", "1", "m"),
     ("ZADD", "zset", "1", "1", "2", "m"),
     ("HSET", "hash", "1", "one"),
-    ("CONFIG", "SET", "list-max-listpack-size", "8", "hash-max-listpack-entries", "6", "zset-max-listpack-entries", "6"),
+    ("CONFIG", "SET", "list-max-listpack-size", "8", "hash-max-listpack-entries", "6"),
+    ("CONFIG", "SET", "zset-max-listpack-entries", "6"),
 ]
 END = [("EXISTS", *KEYS), ("DEBUG", "DIGEST")] + [("OBJECT", "ENCODING", key) for key in KEYS]
 
