@@ -22,7 +22,8 @@ def _make(directory: Path) -> None:
     compiler, archiver = tool("cc", "gcc"), tool("ar")
     options = ["--no-deps", "--no-binary", ":all:", "--disable-pip-version-check", "-q", "--dest"]
     download: list[str | Path] = [sys.executable, "-m", "pip", "download", *options, directory, PACKAGE]
-    if not runs(download):
+    # With the installed setuptools, when it is recent enough, pip need not fetch one to read the package's metadata.
+    if not runs([*download, "--no-build-isolation"]) and not runs(download):
         unavailable(f"pip cannot download the sources of {PACKAGE}")
     with tarfile.open(next(directory.glob("*.tar.gz"))) as archive:
         archive.extractall(directory, filter="data")

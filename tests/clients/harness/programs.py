@@ -21,7 +21,7 @@ class Program:
             directory when that is needed, and returns the command line up to the four arguments.
         lacks: The checks that the library cannot make, with the reason; the program reports just these as skipped.
         environment: Added to the program's environment.
-        timeout_s: For one run against one server.
+        timeout_s: For one run against one server; a few seconds are what it takes on an idle machine.
     """
 
     language: str
@@ -29,7 +29,7 @@ class Program:
     command: Callable[[Path], Sequence[str | Path]]
     lacks: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    timeout_s: float = 60.0
+    timeout_s: float = 120.0
 
     def __str__(self) -> str:
         return f"{self.language}-{self.library}".replace(" ", "-")
