@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tests.clients.harness.programs import Program
@@ -21,12 +20,12 @@ def redis_lua(directory: Path) -> list[str | Path]:
 
 
 def resty(directory: Path) -> list[str | Path]:
-    """A shell script that starts nginx, which a user's PATH need not reach."""
+    """The shell script that starts nginx."""
     for path in RESTY_FILES:
         if not path.exists():
             unavailable(f"{path} is not installed")
-    nginx = tool("nginx", "/usr/sbin/nginx")
-    return ["env", f"PATH={Path(nginx).parent}:{os.environ['PATH']}", "sh", HERE / "resty.sh"]
+    tool("nginx", "/usr/sbin/nginx")
+    return [tool("sh"), HERE / "resty.sh"]
 
 
 PROGRAMS = [

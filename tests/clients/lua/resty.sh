@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs resty.lua in one nginx process without a listener: resty.sh HOST PORT PASSWORD DIRECTORY
 set -eu
+PATH="$PATH:/usr/sbin" # a user's own PATH need not reach nginx
 export DISKKV_CLIENT_HOST="$1" DISKKV_CLIENT_PORT="$2" DISKKV_CLIENT_PASSWORD="$3"
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$4/logs"
