@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.harness import toolchains
 from tests.clients.harness.checks import CHECKS
 from tests.clients.harness.programs import Program, all_programs
 from tests.clients.harness.run import run
@@ -33,9 +34,10 @@ def test_client(program: Program, tmp_path: Path, subtests: pytest.Subtests) -> 
                     assert check.is_ok, "\n".join(check.details)
         failed = [name for name, check in report.checks.items() if not check.is_ok]
         assert not failed, f"with {flavour.name}"
-    with subtests.test(f"{program.language}, {program.library}: version in the README's table"):
-        row = rows()[program.language, program.library]
-        assert row.covers(report.version), f"the table says {row.version}, this is {report.version}"
+    if toolchains.all_required():  # elsewhere the system's packages may be of other versions
+        with subtests.test(f"{program.language}, {program.library}: version in the README's table"):
+            row = rows()[program.language, program.library]
+            assert row.covers(report.version), f"the table says {row.version}, this is {report.version}"
 
 
 def test_table_lists_the_programs() -> None:

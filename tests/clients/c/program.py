@@ -15,7 +15,9 @@ FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror")
 def installed(directory: Path) -> list[Path]:
     """Against the installed library."""
     compiler = tool("cc", "gcc")
-    require("libhiredis-dev", compiler, "-include", "hiredis/hiredis.h", "-fsyntax-only", "-x", "c", "/dev/null")
+    probe = directory / "probe.c"
+    probe.write_text("#include <hiredis/hiredis.h>\n#if HIREDIS_MAJOR > 0\n#error newer\n#endif\n")
+    require("hiredis 0.x (libhiredis-dev of Debian 12)", compiler, "-fsyntax-only", str(probe))
     build([compiler, *FLAGS, SOURCE, "-o", "client", "-lhiredis"], directory)
     return [directory / "client"]
 
