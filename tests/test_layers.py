@@ -32,6 +32,7 @@ HOMES = {
     "ssl": "server",
     "plyvel": "engine",
     "lupa": "services",
+    "prometheus_client": "services",
 }
 
 MODULES = sorted((ROOT / "diskkv").rglob("*.py"))

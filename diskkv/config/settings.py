@@ -199,7 +199,7 @@ class Observability:
     )
     latency_tracking = yes_no(True, "Keep latency statistics for each command.")
     latency_tracking_info_percentiles = percentiles((50.0, 99.0, 99.9), "Percentiles that INFO shows.")
-    metrics_port = integer(0, 0, 65535, "TCP port of the Prometheus endpoint; 0 for none.", immutable=True)
+    metrics_port = integer(0, 0, 65535, "TCP port of the Prometheus endpoint, /metrics; 0 for none.", immutable=True)
     crash_log_enabled = yes_no(True, "Write a report when the server crashes.")
     crash_memcheck_enabled = yes_no(True, "Test memory after a crash.", ignored=_PROCESS)
 

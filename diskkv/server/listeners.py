@@ -19,6 +19,7 @@ from diskkv.server.tls import TLS_PARAMETERS, TlsConnection, TlsSocket, make_con
 
 if TYPE_CHECKING:
     from diskkv.server.reactor import Reactor
+    from diskkv.services.instance import Instance
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Listeners:
             if (kind, place) in there:
                 continue
             try:
-                sock = _bind_tcp(*place, self._config.tcp_backlog)
+                sock = bind_tcp(*place, self._config.tcp_backlog)
             except OSError as exc:
                 if address.startswith("-") and exc.errno in _NOT_AVAILABLE:
                     continue
@@ -190,7 +191,7 @@ class Listeners:
             if listener in self._open or isinstance(listener.place, str):
                 continue
             try:
-                sock = _bind_tcp(*listener.place, self._config.tcp_backlog)
+                sock = bind_tcp(*listener.place, self._config.tcp_backlog)
             except OSError as exc:
                 log.warning("cannot listen on %s again: %s", _show(listener.place), exc.strerror or exc)
                 continue
@@ -199,7 +200,8 @@ class Listeners:
             self._reactor.listen(again)
 
 
-def _bind_tcp(address: str, port: int, backlog: int) -> socket.socket:
+def bind_tcp(address: str, port: int, backlog: int) -> socket.socket:
+    """A non-blocking socket that listens on an address, or on all of IPv4 (*) or IPv6 (::*). Raises OSError."""
     host = {"*": "0.0.0.0", "::*": "::"}.get(address, address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -298,14 +300,19 @@ def _refusal(reactor: Reactor, sock: socket.socket, address: tuple[str, int]) ->
     config = reactor.instance.config
     if len(reactor.connections) >= config.maxclients:
         return b"-ERR max number of clients reached\r\n"
-    if config.protected_mode and reactor.instance.acl.default_user.nopass and sock.family != socket.AF_UNIX:
-        host = address[0]
-        if not (host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")):
-            return (
-                b"-DENIED diskkv runs in protected mode: without a password it only accepts connections from the "
-                b"loopback interface. Set requirepass, or protected-mode no, to accept others.\r\n"
-            )
+    if sock.family != socket.AF_UNIX and needs_protection(reactor.instance, address[0]):
+        return (
+            b"-DENIED diskkv runs in protected mode: without a password it only accepts connections from the "
+            b"loopback interface. Set requirepass, or protected-mode no, to accept others.\r\n"
+        )
     return None
+
+
+def needs_protection(instance: Instance, host: str) -> bool:
+    """Whether protected mode refuses a client at this address: it is on another machine, and needs no password."""
+    if not instance.config.protected_mode or not instance.acl.default_user.nopass:
+        return False
+    return not (host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1"))
 
 
 def _keep_alive(sock: socket.socket, interval_s: int) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -104,10 +105,12 @@ def serve(config: Config) -> int:
     detach = daemonize() if config.daemonize else None
     began = time.monotonic()
     listeners = Listeners(config)
+    metrics_sockets: list[socket.socket] = []
     try:
         configure_logging(config)
         _raise_file_limit(config)
         listeners.open()
+        metrics_sockets = _open_metrics(config)
         store = open_store(config)
         try:
             instance = _make_instance(config, store)
@@ -117,6 +120,8 @@ def serve(config: Config) -> int:
             raise
     except (ConfigError, StorageError) as exc:
         listeners.close()
+        for sock in metrics_sockets:
+            sock.close()
         print(f"diskkv-server: {exc}", file=sys.stderr)
         return 1
     watch_signals(config)
@@ -136,7 +141,7 @@ def serve(config: Config) -> int:
     if detach is not None:
         detach()
     try:
-        return _run(reactor, supervisor)
+        return _run(reactor, supervisor, metrics_sockets)
     finally:
         supervisor.stopping()
         reactor.close()
@@ -147,9 +152,19 @@ def serve(config: Config) -> int:
         log.info("stopped")
 
 
-def _run(reactor: Reactor, supervisor: Supervisor) -> int:
+def _open_metrics(config: Config) -> list[socket.socket]:
+    """The sockets of the Prometheus endpoint. Raises ConfigError."""
+    if not config.metrics_port:
+        return []
+    # Imported where it is used: the library takes some time and memory.
+    from diskkv.server.metrics import open_endpoint
+
+    return open_endpoint(config)
+
+
+def _run(reactor: Reactor, supervisor: Supervisor, metrics_sockets: list[socket.socket]) -> int:
     try:
-        trio.run(_main, reactor, supervisor)
+        trio.run(_main, reactor, supervisor, metrics_sockets)
     except BaseException as exc:  # noqa: BLE001 - a bug: the end of the process, about which all is said that is known
         report(reactor, exc)
         reactor.abandon()
@@ -184,8 +199,12 @@ def _remove_unix_socket(config: Config) -> None:
             log.warning("cannot remove %s: %s", config.unixsocket, exc)
 
 
-async def _main(reactor: Reactor, supervisor: Supervisor) -> None:
+async def _main(reactor: Reactor, supervisor: Supervisor, metrics_sockets: list[socket.socket]) -> None:
     async with trio.open_nursery() as nursery:
+        if metrics_sockets:
+            from diskkv.server.metrics import serve_metrics
+
+            nursery.start_soon(serve_metrics, reactor.instance, metrics_sockets)
         await nursery.start(stop_on_signal, reactor)
         await nursery.start(reload_on_signal, reactor, supervisor)
         nursery.start_soon(run_background, reactor)

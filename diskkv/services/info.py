@@ -285,7 +285,7 @@ def modules(instance: Instance) -> Fields:
 
 def commandstats(instance: Instance) -> Fields:
     """How often commands ran, and how long they took."""
-    for entry in _entries(instance):
+    for entry in entries(instance):
         if entry.calls or entry.rejected_calls or entry.failed_calls:
             usec = entry.usec_ns // 1000
             per_call = entry.usec_ns / 1000 / entry.calls if entry.calls else 0.0
@@ -296,7 +296,8 @@ def commandstats(instance: Instance) -> Fields:
             )
 
 
-def _entries(instance: Instance) -> Iterable[Any]:
+def entries(instance: Instance) -> Iterable[Any]:
+    """All commands and subcommands."""
     for entry in instance.commands.values():
         yield entry
         yield from entry.subcommands.values()
@@ -307,7 +308,7 @@ def latencystats(instance: Instance) -> Fields:
     if not instance.config.latency_tracking:
         return
     percentiles = sorted(instance.config.latency_tracking_info_percentiles)
-    for entry in _entries(instance):
+    for entry in entries(instance):
         if percentiles and entry.calls:
             found = zip(percentiles, entry.durations.percentiles_us(percentiles), strict=True)
             values = ",".join(f"p{percentile:g}={duration_us:.3f}" for percentile, duration_us in found)

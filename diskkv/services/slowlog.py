@@ -117,6 +117,8 @@ class SlowLog:
         self.file: SlowLogFile | None = None
         self.entries: deque[SlowLogEntry] = deque()
         self._next_id = 0
+        self.added = 0
+        """Entries since the start."""
         self.threshold_ns = 0
         self.configure()
 
@@ -151,6 +153,7 @@ class SlowLog:
             self._next_id, now_ms // 1000, duration_ns // 1000, trim_arguments(argv), address, client_name
         )
         self._next_id += 1
+        self.added += 1
         if self.file is not None:
             self.file.write(entry, now_ms, db)
         self.entries.appendleft(entry)
