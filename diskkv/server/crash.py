@@ -66,7 +66,8 @@ def _attempt(make: Callable[[Reactor], str], reactor: Reactor) -> str:
 
 
 def _requests(reactor: Reactor) -> str:
-    shown = [line for connection in reactor.unanswered for line in _requests_of(reactor, connection)]
+    shown = [f"client {connection.id}: {count} {name}" for connection, name, count in reactor.unanswered_runs]
+    shown += [line for connection in reactor.unanswered for line in _requests_of(reactor, connection)]
     return "\n".join(islice(shown, _SHOWN_CLIENTS * _SHOWN_REQUESTS)) or "(none)"
 
 

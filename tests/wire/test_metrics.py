@@ -76,6 +76,8 @@ def endpoint() -> Iterator[Endpoint]:
         wire.call("CONFIG", "GET", "port")
         # Tables on disk: a store that is opened again writes what it finds in its log to one.
         wire.call("DEBUG", "RELOAD")
+        for number in range(200):
+            wire.call("GET", f"k{number}")
         yield made
     made.server.close()
 
