@@ -60,7 +60,7 @@ def split_words(line: str) -> list[str] | None:
 
 def quote(word: str) -> str:
     """`word` as it stands in a line: with double quotes and escapes where they are needed."""
-    if _PLAIN_WORD.fullmatch(word):
+    if _PLAIN_WORD.fullmatch(word) and word.isprintable():
         return word
     return '"' + "".join(_escape(character) for character in word) + '"'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from diskkv.config import Settings, load_file
@@ -15,6 +15,7 @@ from diskkv.errors import ConfigError
 raw_words = st.binary(max_size=12).map(lambda data: data.decode("utf-8", "surrogateescape"))
 
 
+@example(["\u0600"])
 @given(st.lists(raw_words, min_size=1, max_size=5))
 def test_quoted_words_split_back(words: list[str]) -> None:
     line = join_words(words)
