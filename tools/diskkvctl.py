@@ -13,9 +13,27 @@ if __package__ in {None, ""}:  # run as a file: tools/ is on the path, its paren
 
 from diskkv import __version__
 from diskkv.errors import ConfigError, StorageError
-from tools.ctl import backup, backups, bigkeys, check, compact, inspect, restore, scan, stats
+from tools.ctl import (
+    backup,
+    backups,
+    bigkeys,
+    check,
+    compact,
+    completion,
+    diskusage,
+    hexdump,
+    inspect,
+    repair,
+    restore,
+    scan,
+    stats,
+    upgrade,
+)
 
-COMMANDS = (stats, scan, inspect, bigkeys, check, compact, backup, backups, restore)
+COMMANDS = (
+    stats, scan, inspect, bigkeys, diskusage, hexdump, check, repair, compact, backup, backups, restore, upgrade,
+    completion,
+)  # fmt: skip
 
 
 EXIT_STATUS = """\
@@ -45,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     for module in COMMANDS:
         command = commands.add_parser(
             module.NAME,
+            aliases=getattr(module, "ALIASES", ()),
             help=module.HELP,
             description=getattr(module, "DESCRIPTION", module.HELP),
             epilog=f"{getattr(module, 'EPILOG', '')}\n{EXIT_STATUS}",
@@ -52,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(command)
         command.add_argument("--json", action="store_true", help="print JSON")
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=parser)
     return parser
 
 

@@ -34,7 +34,7 @@ from diskkv.datatypes.streams import ENTRY_AT, MAX_ID, Stream, node_prefix, unpa
 from diskkv.engine.engine import Engine
 from diskkv.errors import CorruptionError
 
-_NODE = Struct(">16sIIQ8s")
+NODE_RECORD = Struct(">16sIIQ8s")
 _LARGEST_NODE_BYTES = 1 << 30
 _SMALL_INTEGER_BYTES = 2
 """What an integer up to 127 takes in a listpack."""
@@ -55,13 +55,13 @@ class Node:
 
     def encode(self) -> bytes:
         """The value of the node's row."""
-        return _NODE.pack(self.last, self.live, self.deleted, self.size_bytes, self.digest)
+        return NODE_RECORD.pack(self.last, self.live, self.deleted, self.size_bytes, self.digest)
 
 
 def decode(row: bytes, raw: bytes) -> Node:
     """The node of a row. Raises CorruptionError."""
     try:
-        return Node(row[ENTRY_AT:], *_NODE.unpack(raw))
+        return Node(row[ENTRY_AT:], *NODE_RECORD.unpack(raw))
     except StructError as exc:
         message = f"node of a stream in row {row.hex()} does not decode: {raw[:64].hex()}"
         raise CorruptionError(message) from exc

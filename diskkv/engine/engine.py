@@ -34,7 +34,8 @@ from diskkv.engine.cache import Cache
 from diskkv.engine.database import Database
 from diskkv.engine.rows import ABSENT, Journal, Rows, is_cached_row
 from diskkv.engine.store import Store
-from diskkv.errors import ConfigError, StorageError
+from diskkv.engine.upgrades import require_current, stored_format
+from diskkv.errors import StorageError
 
 _OID_LEASE = 1 << 16
 """Object ids are leased from disk in blocks: one extra row every 65536 ids, at most that many unused after a crash."""
@@ -100,19 +101,13 @@ class Engine:
         self._load_ids()
 
     def _check_format(self) -> None:
-        raw = self.store.get(SYSTEM_FORMAT)
-        if raw is None:
+        version = stored_format(self.store)
+        if version is None:
             batch = self.store.batch()
             batch.put(SYSTEM_FORMAT, U32.pack(FORMAT_VERSION))
             self.store.write(batch)
-            return
-        (version,) = U32.unpack(raw)
-        if version > FORMAT_VERSION:
-            message = (
-                f"the data directory has format {version}, this version of diskkv reads up to {FORMAT_VERSION}: "
-                "use a newer diskkv"
-            )
-            raise ConfigError(message)
+        else:
+            require_current(version, "the data directory")
 
     def _load_ids(self) -> None:
         raw = self.store.get(SYSTEM_LEASE)

@@ -183,7 +183,7 @@ def persistence(instance: Instance) -> Fields:
     yield "aof_last_cow_size", 0
     yield "module_fork_in_progress", 0
     yield "module_fork_last_cow_size", 0
-    yield "backup_directory", saves.directory.path.absolute()
+    yield "backup_directory", saves.directory.path.absolute() if instance.engine.store.persistent else ""
     yield "backup_last", "" if saves.last_path is None else saves.last_path.absolute()
 
 

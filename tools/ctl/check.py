@@ -59,6 +59,18 @@ from tools.ctl.store import DatabaseEntry, add_directory, databases, opened
 
 NAME = "check"
 HELP = "prove that headers, counts, elements, expiry index and garbage queue agree"
+DESCRIPTION = """\
+Read every row once and prove that all agree with each other: every key decodes and is counted, every collection has
+the elements and the indexes that its type says, every time to live is in the expiry index, every object belongs to one
+key or waits to be reclaimed. Nothing is changed. The exit status is 1 when anything is wrong, and `diskkvctl repair`
+helps then.
+"""
+EPILOG = """\
+examples:
+  diskkvctl check --dir /var/lib/diskkv
+  # a backup: in a copy, because opening LevelDB changes its log
+  diskkvctl restore /mnt/other --dir /tmp/try --link --check
+"""
 
 MAX_PROBLEMS = 1000
 MAX_UNRESOLVED = 500_000
@@ -215,9 +227,9 @@ class Checker:
     def _check_value(self, db_id: int, key: bytes, value: Header, record: bytes) -> None:
         problems = list(record_problems(value, record))
         if not problems:
-            due_ms = _due_ms(value)
-            if due_ms:
-                self._check_expiry(db_id, key, due_ms)
+            at_ms = due_ms(value)
+            if at_ms:
+                self._check_expiry(db_id, key, at_ms)
             if value.oid:
                 left = self._leftovers.get(value.oid, leftovers.NONE)
                 problems = object_problems(self.store, value, left, self._progress)
@@ -332,7 +344,7 @@ class Checker:
                 self._problem(f"the expiry row {row[:64].hex()} is of no known form")
 
 
-def _due_ms(value: Value) -> int:
+def due_ms(value: Value) -> int:
     """When the sweeper has to look at a value: for its own time to live, or for that of a field; 0 for never."""
     times = [expire_ms_of(value)]
     if isinstance(value, Header) and value.type == HASH:

@@ -24,7 +24,7 @@ from tools.ctl.leftovers import Leftovers
 from tools.ctl.lists import ListCheck
 from tools.ctl.output import Progress
 from tools.ctl.report import ObjectReport, Rows, quoted_part
-from tools.ctl.stats import KINDS
+from tools.ctl.rowtext import KINDS
 from tools.ctl.streams import StreamCheck
 from tools.ctl.zsets import ZSetCheck
 

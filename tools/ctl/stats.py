@@ -12,11 +12,22 @@ from typing import Any
 from diskkv.codec import keys
 from diskkv.codec.keys import prefix_successor
 from diskkv.engine.leveldb import LevelDBStore
+from tools.ctl import live
 from tools.ctl.output import Columns, Outcome, size
-from tools.ctl.store import add_directory, check_format, databases, opened, store_path
+from tools.ctl.rowtext import KINDS
+from tools.ctl.store import add_target, check_format, databases, opened, store_path
 
 NAME = "stats"
 HELP = "sizes, levels, rows by kind and keys by database"
+DESCRIPTION = """\
+Show where the space goes. Of a directory: files, LevelDB's levels, rows by kind, keys by database; counting rows
+reads every key of the store, which --quick leaves out. Of a server: what INFO says of these, of memory and of backups.
+"""
+EPILOG = """\
+examples:
+  diskkvctl stats --dir data --quick
+  diskkvctl stats --url redis://localhost --json
+"""
 
 TAGS = {
     "system": keys.SYSTEM_TAG,
@@ -25,22 +36,19 @@ TAGS = {
     "expiry index": keys.EXPIRY_TAG,
     "garbage queue": keys.GARBAGE_TAG,
 }
-KINDS = {
-    getattr(keys, name): name.removeprefix("KIND_").replace("_", " ").lower()
-    for name in dir(keys)
-    if name.startswith("KIND_")
-}
 _KIND_AT = keys.ELEMENT_PREFIX_SIZE - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of stats."""
-    add_directory(parser)
+    add_target(parser)
     parser.add_argument("--quick", action="store_true", help="do not count rows, which reads every key")
 
 
 def run(options: argparse.Namespace) -> Outcome:
     """Everything at once."""
+    if options.url is not None:
+        return _live(options.url)
     path = store_path(options.dir)
     with opened(options.dir) as store:
         data: dict[str, Any] = {
@@ -53,6 +61,36 @@ def run(options: argparse.Namespace) -> Outcome:
             "databases": [vars(entry) for entry in databases(store)],
         }
     return Outcome(list(_lines(data)), data)
+
+
+_SHOWN = {
+    "server": ("diskkv_version", "redis_version", "uptime_in_seconds", "process_id", "config_file"),
+    "clients": ("connected_clients", "blocked_clients"),
+    "memory": ("used_memory_rss_human", "used_memory_peak_human"),
+    "disk": ("data_directory", "appendfsync", "disk_total_bytes", "disk_free_bytes", "write_error"),
+    "cache": ("cache_size_bytes", "cache_limit_bytes", "cache_entries"),
+    "reclaim": ("reclaim_backlog", "reclaim_pending_compactions"),
+    "persistence": ("rdb_last_save_time", "rdb_last_bgsave_status", "backup_last"),
+    "stats": ("instantaneous_ops_per_sec", "keyspace_hits", "keyspace_misses", "expired_keys"),
+}
+
+
+def _live(url: str) -> Outcome:
+    """What INFO says."""
+    with live.connected(url) as server:
+        sections = {name: server.info(name) for name in (*_SHOWN, "leveldb", "keyspace")}
+    lines: list[str] = []
+    for name, fields in _SHOWN.items():
+        shown = [(field, sections[name][field]) for field in fields if sections[name].get(field)]
+        lines += [f"{field:<28}{_readable(field, value)}" for field, value in shown]
+    lines.append("")
+    for name in ("leveldb", "keyspace"):
+        lines += [f"{field:<28}{value}" for field, value in sections[name].items()]
+    return Outcome(lines, sections)
+
+
+def _readable(field: str, value: str) -> str:
+    return f"{value} ({size(int(value))})" if field.endswith("_bytes") and value.isdigit() else value
 
 
 def _tag(store: LevelDBStore, tag: bytes, quick: bool) -> dict[str, int | None]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from diskkv.codec.header import Value, decode_header
 from diskkv.codec.keys import (
-    FORMAT_VERSION,
     HEADER_PREFIX_SIZE,
     SYSTEM_COUNTS,
     SYSTEM_DATABASE,
@@ -22,6 +21,7 @@ from diskkv.codec.keys import (
 )
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.engine.store import Store
+from diskkv.engine.upgrades import require_current
 from diskkv.errors import ConfigError
 
 
@@ -43,7 +43,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def add_database(parser: argparse.ArgumentParser) -> None:
     """The option --db."""
-    parser.add_argument("--db", type=int, default=0, metavar="INDEX", help="database, as in SELECT (default 0)")
+    parser.add_argument("--db", type=int, metavar="INDEX", help="database, as in SELECT (default: the URL's, or 0)")
 
 
 def store_path(directory: Path) -> Path:
@@ -59,26 +59,26 @@ def store_path(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def opened(directory: Path) -> Iterator[LevelDBStore]:
-    """The store in `directory`. Raises ConfigError when it is in use, not there, or of a newer format."""
+def opened(directory: Path, any_format: bool = False) -> Iterator[LevelDBStore]:
+    """The store in `directory`. Raises ConfigError when it is in use, not there, or (unless `any_format`) of another
+    format than this version's."""
     store = LevelDBStore(store_path(directory), create=False)
     try:
-        check_format(store, directory)
+        version = check_format(store, directory)
+        if not any_format:
+            require_current(version, str(directory))
         yield store
     finally:
         store.close()
 
 
 def check_format(store: Store, directory: Path) -> int:
-    """The store's format version; ConfigError when it is none of diskkv's, or newer than this program."""
+    """The store's format version; ConfigError when it is none of diskkv's."""
     raw = store.get(SYSTEM_FORMAT)
     if raw is None or len(raw) != U32.size:
         message = f"{directory} holds a LevelDB database that is not diskkv's"
         raise ConfigError(message)
     version: int = U32.unpack(raw)[0]
-    if version > FORMAT_VERSION:
-        message = f"{directory} has format {version}; this diskkvctl reads up to {FORMAT_VERSION}: use a newer one"
-        raise ConfigError(message)
     return version
 
 

@@ -1,0 +1,1 @@
+"""Data directories as each on-disk format wrote them."""

@@ -1,0 +1,177 @@
+"""Data directories of every format so far are opened or upgraded, and hold what was written.
+
+There has been one format, so the archive is of the current one, and an upgrade is tried with formats that do not exist.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from diskkv.codec import keys
+from diskkv.codec.header import encode_header
+from diskkv.codec.keys import FORMAT_VERSION, SYSTEM_FORMAT, U32, header_prefix
+from diskkv.config import Config
+from diskkv.engine import engine, upgrades
+from diskkv.engine.engine import Engine
+from diskkv.engine.leveldb import LevelDBStore
+from diskkv.engine.memory import MemoryStore
+from diskkv.engine.store import Store
+from diskkv.engine.upgrades import missing_steps, stored_format, upgrade
+from diskkv.errors import ConfigError
+from diskkv.services.dataset_digest import dataset_digest
+from tests.formats.make import NOW_MS, archive, instance_on, write
+from tests.harness.servers import ServerDied, ServerProcess, diskkv
+from tools import diskkvctl
+from tools.ctl.check import check_directory
+
+
+def extracted(version: int, target: Path) -> Path:
+    """A data directory as a format wrote it."""
+    (target / "leveldb").mkdir()
+    with tarfile.open(archive(version)) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content is not None
+            (target / "leveldb" / Path(member.name).name).write_bytes(content.read())
+    return target
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))
+def test_a_directory_of_each_format_holds_what_was_written(version: int, tmp_path: Path) -> None:
+    directory = extracted(version, tmp_path)
+    if version < FORMAT_VERSION:
+        assert diskkvctl.main(["upgrade", "--dir", str(directory)]) == 0
+    assert check_directory(directory).problems == []
+    expected = instance_on(MemoryStore())
+    write(expected)
+    found = instance_on(LevelDBStore(directory / "leveldb"))
+    try:
+        for instance in (expected, found):
+            instance.engine.begin(NOW_MS)
+        assert found.engine.databases.keys() >= {0, 7}
+        assert [database.keys for _, database in sorted(found.engine.databases.items())] == [
+            database.keys for _, database in sorted(expected.engine.databases.items())
+        ]
+        assert dataset_digest(found.engine) == dataset_digest(expected.engine)
+    finally:
+        found.engine.close()
+
+
+def with_format(version: int, store: Store | None = None) -> Store:
+    store = store or MemoryStore()
+    batch = store.batch()
+    batch.put(SYSTEM_FORMAT, U32.pack(version))
+    batch.put(header_prefix(1) + b"k", encode_header(b"v"))
+    store.write(batch)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"), [(FORMAT_VERSION + 1, "use a newer diskkv"), (FORMAT_VERSION - 1, "run `diskkvctl upgrade`")]
+)
+def test_other_formats_are_refused_with_the_way_out(version: int, advice: str) -> None:
+    with pytest.raises(ConfigError, match=f"format {version}.*{advice}"):
+        Engine(with_format(version), Config())
+
+
+def test_a_format_that_is_no_number_is_refused() -> None:
+    store = MemoryStore()
+    batch = store.batch()
+    batch.put(SYSTEM_FORMAT, b"1")
+    store.write(batch)
+    with pytest.raises(ConfigError, match="no number: 31"):
+        stored_format(store)
+
+
+def append(suffix: bytes) -> upgrades.Step:
+    """A step that can be run again, as it has to be: it adds to values that do not end so."""
+
+    def step(store: Store) -> None:
+        row = header_prefix(1) + b"k"
+        value = store.get(row) or b""
+        if not value.endswith(suffix):
+            batch = store.batch()
+            batch.put(row, value + suffix)
+            store.write(batch)
+
+    return step
+
+
+def test_the_steps_run_in_order_and_only_those_that_are_missing() -> None:
+    steps = {5: append(b"5"), 6: append(b"6"), 7: append(b"7")}
+    store = with_format(6)
+    told: list[int] = []
+    assert upgrade(store, 8, steps, told.append) == [6, 7] == told
+    assert (stored_format(store), store.get(header_prefix(1) + b"k")) == (8, encode_header(b"v67"))
+    assert upgrade(store, 8, steps) == []
+
+
+def test_an_interrupted_step_is_run_again() -> None:
+    def fail(store: Store) -> None:
+        append(b"6")(store)
+        raise KeyboardInterrupt
+
+    store = with_format(5)
+    with pytest.raises(KeyboardInterrupt):
+        upgrade(store, 7, {5: append(b"5"), 6: fail})
+    assert stored_format(store) == 6
+    upgrade(store, 7, {6: append(b"6")})
+    assert (stored_format(store), store.get(header_prefix(1) + b"k")) == (7, encode_header(b"v56"))
+
+
+def test_what_cannot_be_upgraded_is_left_alone() -> None:
+    store = with_format(3)
+    with pytest.raises(ConfigError, match="format 3 cannot be upgraded"):
+        upgrade(store, 5, {4: append(b"4")})
+    assert (stored_format(store), store.get(header_prefix(1) + b"k")) == (3, encode_header(b"v"))
+    with pytest.raises(ConfigError, match="has no format"):
+        upgrade(MemoryStore())
+    assert missing_steps(5, 5) == []
+
+
+def next_format(monkeypatch: pytest.MonkeyPatch, steps: Mapping[int, upgrades.Step]) -> None:
+    """Make this program one of the format after the current one."""
+    for module in (keys, engine):
+        monkeypatch.setattr(module, "FORMAT_VERSION", FORMAT_VERSION + 1)
+    monkeypatch.setattr(upgrades.require_current, "__defaults__", (FORMAT_VERSION + 1,))
+    monkeypatch.setattr(upgrades, "STEPS", steps)
+
+
+def test_diskkvctl_upgrades_and_keeps_a_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = extracted(FORMAT_VERSION, tmp_path)
+    assert diskkvctl.main(["upgrade", "--dir", str(directory)]) == 0
+    assert capsys.readouterr().out == f"format {FORMAT_VERSION} is current; nothing to do\n"
+    with monkeypatch.context() as patch:
+        next_format(patch, {})
+        assert diskkvctl.main(["stats", "--dir", str(directory)]) == 1
+        assert "run `diskkvctl upgrade`" in capsys.readouterr().err
+        assert diskkvctl.main(["upgrade", "--dir", str(directory)]) == 1
+        assert "cannot be upgraded" in capsys.readouterr().err
+        patch.setattr(upgrades, "STEPS", {FORMAT_VERSION: append(b"!")})
+        assert diskkvctl.main(["upgrade", "--dir", str(directory)]) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith(f"format  {FORMAT_VERSION} -> {FORMAT_VERSION + 1}\nbackup  ")
+        assert err == f"upgrading from format {FORMAT_VERSION} to {FORMAT_VERSION + 1}\n"
+        upgraded = Engine(LevelDBStore(directory / "leveldb"), Config())
+        upgraded.close()
+    assert diskkvctl.main(["check", "--dir", str(directory)]) == 1
+    assert f"format {FORMAT_VERSION + 1}" in capsys.readouterr().err
+    (backup,) = [path for path in (directory / "backups").iterdir() if path.name[0] != "."]
+    assert check_directory(backup).problems == []
+
+
+def test_a_server_refuses_an_older_format_with_one_line(tmp_path: Path) -> None:
+    server = ServerProcess(diskkv())
+    try:
+        with_format(FORMAT_VERSION - 1, store := LevelDBStore(server.data_directory / "leveldb"))
+        store.close()
+        with pytest.raises(ServerDied, match="run `diskkvctl upgrade`"):
+            server.start()
+    finally:
+        server.close()

@@ -1,0 +1,35 @@
+"""`diskkvctl completion`: lets a shell complete sub-commands and options."""
+
+from __future__ import annotations
+
+import argparse
+
+import shtab
+
+from tools.ctl.output import Outcome
+
+NAME = "completion"
+HELP = "print a script that lets a shell complete sub-commands and options"
+DESCRIPTION = """\
+Print a script for the shell. Load it once to try, or keep it where the shell looks.
+"""
+EPILOG = """\
+examples:
+  # bash, for this session
+  eval "$(diskkvctl completion bash)"
+  # bash, for good
+  diskkvctl completion bash > ~/.local/share/bash-completion/completions/diskkvctl
+  # zsh: a directory of $fpath
+  diskkvctl completion zsh > ~/.zfunc/_diskkvctl
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of completion."""
+    parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
+
+
+def run(options: argparse.Namespace) -> Outcome:
+    """The script."""
+    script = shtab.complete(options.parser, options.shell)
+    return Outcome(script.rstrip("\n").splitlines(), {"shell": options.shell, "script": script})
