@@ -18,7 +18,7 @@ examples:
   # bash, for this session
   eval "$(diskkvctl completion bash)"
   # bash, for good
-  diskkvctl completion bash > ~/.local/share/bash-completion/completions/diskkvctl
+  diskkvctl completion bash > /etc/bash_completion.d/diskkvctl
   # zsh: a directory of $fpath
   diskkvctl completion zsh > ~/.zfunc/_diskkvctl
 """
@@ -26,7 +26,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of completion."""
-    parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
 
 def run(options: argparse.Namespace) -> Outcome:

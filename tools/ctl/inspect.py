@@ -15,7 +15,7 @@ from diskkv.errors import ConfigError
 from tools.ctl import live, live_keys
 from tools.ctl.bigkeys import element_count
 from tools.ctl.output import Outcome, quoted
-from tools.ctl.rowtext import KINDS
+from tools.ctl.rowtext import KINDS, describe
 from tools.ctl.store import add_database, add_target, database, opened
 
 NAME = "inspect"
@@ -126,8 +126,9 @@ def _object(store: LevelDBStore, oid: int, limit: int) -> dict[str, Any]:
         counts[kind] += 1
         total_bytes += len(row) + len(value)
         if len(rows) < limit:
-            sub = quoted(row[ELEMENT_PREFIX_SIZE:], _PREVIEW_BYTES)
-            rows.append({"row": f"{KINDS.get(kind, hex(kind))} {sub}", "value": quoted(value, _PREVIEW_BYTES)})
+            facts = describe(row, value)
+            rest = " ".join(f"{name}={fact}" for name, fact in facts.items() if name not in {"row", "oid", "kind"})
+            rows.append({"row": facts.get("kind", "row"), "value": rest})
     kinds = {KINDS.get(kind, hex(kind)): count for kind, count in sorted(counts.items())}
     return {"oid": oid, "element rows": kinds, "element_bytes": total_bytes, "rows": rows}
 
