@@ -64,9 +64,12 @@ class Header:
     `count` is its exact number of elements (for a string its length in bytes) and `ext` what the data type keeps
     besides. `expire_ms` is an absolute Unix time, 0 for none. `gone_ms` is when nothing is left of it (0: never), which
     for a hash is also when the last of its fields expires. `cost_bytes` is about what it takes in memory.
+
+    A value is never changed, with one exception: `Database.adjust` moves `count` and `ext` of a header that it made in
+    the same turn, whose number is in `turn`.
     """
 
-    __slots__ = ("cost_bytes", "count", "expire_ms", "ext", "gone_ms", "oid", "raw", "type", "value")
+    __slots__ = ("cost_bytes", "count", "expire_ms", "ext", "gone_ms", "oid", "raw", "turn", "type", "value")
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Header:
         self.count = count
         self.ext = ext
         self.raw = raw
+        self.turn = 0
         self.cost_bytes = _BASE_COST_BYTES
         self.gone_ms = expire_ms
         if ext is not None and type == HASH:
@@ -94,6 +98,10 @@ class Header:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Header) and all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+
+    def __setitem__(self, name: str, before: tuple[int, Any]) -> None:
+        """Take back what `Database.adjust` did: this is how a journal is undone."""
+        self.count, self.ext = before
 
     def __hash__(self) -> int:
         return hash((self.type, self.expire_ms, self.oid, self.count))

@@ -227,7 +227,7 @@ def set_field(database: Database, key: bytes, value: Value | None, field: bytes,
             raw = _NO_EXPIRY + data
             if before is None:
                 rows.put(row, raw)
-                database.put(key, Header(HASH, None, value.expire_ms, value.oid, value.count + 1), value)
+                database.adjust(key, value, value.count + 1, None)
                 return 1
             if before != raw:
                 rows.put(row, raw)
@@ -279,7 +279,7 @@ def _set_rows(database: Database, key: bytes, old: Header, argv: list[bytes], at
             added += 1
         rows.put(row, _NO_EXPIRY + argv[index + 1])
     if added:
-        database.put(key, Header(HASH, None, old.expire_ms, oid, old.count + added), old)
+        database.adjust(key, old, old.count + added, None)
     else:
         database.touch(key)
     return added

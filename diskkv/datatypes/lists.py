@@ -212,7 +212,7 @@ def _push_one_row(database: Database, key: bytes, old: Header, items: list[bytes
         rows.put(row, block + mark + item + mark)
     if size_bytes >= 0:
         size_bytes = size_bytes + entry_bytes(item) if count <= COUNTED_ITEMS else -1
-    database.put(key, Header(LIST, None, old.expire_ms, oid, count, (head, size_bytes, pending)), old)
+    database.adjust(key, old, count, (head, size_bytes, pending))
     return count
 
 
@@ -226,7 +226,7 @@ def _push_rows(database: Database, key: bytes, old: Header, items: list[bytes], 
         pending = _push_tail(database.engine, old.oid, head + old.count, items, pending)
     if size >= 0:
         size = size + sum(map(entry_bytes, items)) if count <= COUNTED_ITEMS else -1
-    database.put(key, Header(LIST, None, old.expire_ms, old.oid, count, (head, size, pending)), old)
+    database.adjust(key, old, count, (head, size, pending))
     return count
 
 
@@ -376,10 +376,11 @@ def _pop_row(database: Database, key: bytes, old: Header, at_head: bool) -> byte
         rows.delete(row)
     if size >= 0:
         size -= entry_bytes(item)
-    header = Header(LIST, None, old.expire_ms, oid, count, (head + 1 if at_head else head, size, pending))
-    if count < COUNTED_ITEMS:
-        header = settled(engine, header)
-    database.put(key, header, old)
+    ext = (head + 1 if at_head else head, size, pending)
+    if _may_shrink(engine.config.list_max_listpack_size, count):
+        database.put(key, settled(engine, Header(LIST, None, old.expire_ms, oid, count, ext)), old)
+    else:
+        database.adjust(key, old, count, ext)
     return item
 
 

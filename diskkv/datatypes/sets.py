@@ -123,7 +123,7 @@ def add_member(database: Database, key: bytes, old: Header | None, member: bytes
         if rows.get(row) is not None:
             return 0
         rows.put(row, b"")
-        database.put(key, Header(SET, None, old.expire_ms, old.oid, old.count + 1), old)
+        database.adjust(key, old, old.count + 1, None)
         return 1
     if member in packed:
         return 0
@@ -153,7 +153,7 @@ def pop_member(database: Database, key: bytes, old: Header) -> tuple[bytes, bool
     if old.value is None and old.count > 1:
         engine.rows.delete(member_row(old.oid, KIND_SET_MEMBER, member))
         engine.note_removed(old.oid, 1, old.count)
-        database.put(key, Header(SET, None, old.expire_ms, old.oid, old.count - 1), old)
+        database.adjust(key, old, old.count - 1, None)
         return member, True
     return member, remove_members(database, key, old, (member,))[1]
 

@@ -168,6 +168,24 @@ class Database:
         if self.observer is not None:
             self.observer(self, key)
 
+    def adjust(self, key: bytes, header: Header, count: int, ext: Any) -> None:
+        """Give the big value `header`, which `get` just answered for `key`, another count (not 0) and ext.
+
+        As `put` of such a copy, but the copy is made once in a turn and then changed in place: nobody else has it yet.
+        Not for hashes with fields that expire: these have more to adjust.
+        """
+        engine = self.engine
+        if header.turn == engine.turn:
+            engine.journal.append((header, "", (header.count, header.ext)))
+            header.count = count
+            header.ext = ext
+            if self.observer is not None:
+                self.observer(self, key)
+            return
+        new = Header(header.type, None, header.expire_ms, header.oid, count, ext, header.raw)
+        new.turn = engine.turn
+        self.put(key, new, header)
+
     def replace_plain(self, key: bytes, data: bytes) -> bool:
         """Put a plain string where there is one already: the common case of SET, with nothing else to adjust.
 

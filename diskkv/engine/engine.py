@@ -62,6 +62,8 @@ class Engine:
         self.changes = 0
         """Changes staged since the start (Redis' dirty counter)."""
         self.commits = 0
+        self.turn = 1
+        """Which turn this is, of those that staged something."""
         self.sync_requested = False
         """A command of this turn asked that its commit be on stable storage."""
         self.keyspace_hits = 0
@@ -257,6 +259,7 @@ class Engine:
         self.dirty.clear()
         self.rows.clear_staged()
         self.journal.clear()
+        self.turn += 1
         if self._segments_changed:
             self._segments_changed = False
             used = {id(database.segment) for database in self.databases.values()} | {id(self.rows.segment)}

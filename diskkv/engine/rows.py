@@ -24,8 +24,10 @@ class _Absent:
 ABSENT: Final = _Absent()
 """In a journal entry: the key was not staged before."""
 
-Journal = list[tuple[dict[Any, Any], Any, Any]]
-"""(dictionary, key, what it held before or ABSENT), in order; undone backwards by `Engine.rollback`."""
+Journal = list[tuple[Any, Any, Any]]
+"""(dictionary, key, what it held before or ABSENT), in order; undone backwards by `Engine.rollback`.
+
+Anything that takes `target[key] = before` can stand for the dictionary: a list, a header."""
 
 
 _ELEMENT_TAG = 0x64

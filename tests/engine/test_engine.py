@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diskkv.codec.header import STRING, Header, Value, with_expiry
+from diskkv.codec.header import SET, STRING, Header, Value, with_expiry
+from diskkv.codec.keys import KIND_SET_MEMBER, element_prefix
 from diskkv.config import Config
+from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 from diskkv.engine.expiry import sweep
 from diskkv.engine.leveldb import LevelDBStore
@@ -246,3 +248,50 @@ def test_a_stale_index_entry_spares_a_key_made_again() -> None:
     assert database.get(b"k") == b"new"
     assert engine.expired_keys == 0
     assert database.expires == 0
+
+
+def test_a_header_is_adjusted_in_place_only_within_its_turn() -> None:
+    engine = make_engine(MemoryStore())
+    database = engine.database(0)
+    engine.rows.put(element_prefix(7, KIND_SET_MEMBER) + b"x", b"")
+    database.put(b"k", Header(SET, None, 0, 7, 1), None)
+    engine.commit()
+    committed = header_at(database)
+
+    database.adjust(b"k", committed, 2, None)
+    private = header_at(database)
+    assert (committed.count, private.count) == (1, 2)
+    mark = len(engine.journal)
+    database.adjust(b"k", private, 3, [1])
+    database.adjust(b"k", private, 4, None)
+    assert header_at(database) is private
+    assert (private.count, private.ext) == (4, None)
+    engine.rollback(mark)
+    assert (header_at(database).count, header_at(database).ext) == (2, None)
+    engine.rollback(0)
+    assert header_at(database) is committed
+
+    database.adjust(b"k", committed, 5, None)
+    changed = header_at(database)
+    engine.commit()
+    assert database.peek(b"k") is changed
+    database.adjust(b"k", changed, 6, None)
+    assert changed.count == 5
+
+
+def test_observers_hear_of_every_adjustment() -> None:
+    engine = make_engine(MemoryStore())
+    database = engine.database(0)
+    database.put(b"k", Header(SET, None, 0, 7, 1), None)
+    heard: list[bytes] = []
+    database.observer = lambda _, key: heard.append(key)
+    database.adjust(b"k", header_at(database), 2, None)
+    database.adjust(b"k", header_at(database), 3, None)
+    assert heard == [b"k", b"k"]
+
+
+def header_at(database: Database) -> Header:
+    """The header at the key k."""
+    value = database.get(b"k")
+    assert isinstance(value, Header)
+    return value
