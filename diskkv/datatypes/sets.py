@@ -23,7 +23,8 @@ from diskkv.codec.keys import ELEMENT_TAG, KIND_SET_MEMBER, element_prefix, pref
 from diskkv.codec.numbers import parse_int64
 from diskkv.codec.rdb_values import RdbValue, SetValue
 from diskkv.datatypes import members, operations
-from diskkv.datatypes.members import member_row
+from diskkv.datatypes.members import PREFIX_BYTES, member_row
+from diskkv.datatypes.sets_pool import Pool, pool_for_draw, pool_of_changed
 from diskkv.engine.bulk import Bulk
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
@@ -89,6 +90,9 @@ def random_member(engine: Engine, header: Header) -> bytes:
     """A member, each with the same chance."""
     packed = header.value
     if packed is None:
+        pool = pool_for_draw(engine, header)
+        if pool is not None:
+            return pool.draw()[PREFIX_BYTES:]
         return members.draw(engine.rows, header.oid, KIND_SET_MEMBER, header.count)[0]
     member: bytes = next(islice(packed, randrange(len(packed)), None))
     return member
@@ -123,6 +127,10 @@ def add_member(database: Database, key: bytes, old: Header | None, member: bytes
         if rows.get(row) is not None:
             return 0
         rows.put(row, b"")
+        pool: Pool | None = engine.mirrors.get(old.oid)
+        if pool is not None:
+            engine.journal.append((engine.mirrors, old.oid, None))
+            pool.add(row)
         database.adjust(key, old, old.count + 1, None)
         return 1
     if member in packed:
@@ -149,12 +157,22 @@ def remove_members(database: Database, key: bytes, old: Header, removed: Iterabl
 def pop_member(database: Database, key: bytes, old: Header) -> tuple[bytes, bool]:
     """Remove a random member; answers it, and whether the set still exists."""
     engine = database.engine
-    member = random_member(engine, old)
     if old.value is None and old.count > 1:
-        engine.rows.delete(member_row(old.oid, KIND_SET_MEMBER, member))
-        engine.note_removed(old.oid, 1, old.count)
+        oid = old.oid
+        pool = pool_for_draw(engine, old)
+        if pool is not None:
+            engine.journal.append((engine.mirrors, oid, None))
+            row = pool.take()
+        else:
+            row = member_row(oid, KIND_SET_MEMBER, members.draw(engine.rows, oid, KIND_SET_MEMBER, old.count)[0])
+            pool = pool_of_changed(engine, oid)
+            if pool is not None:
+                pool.remove(row)
+        engine.rows.delete(row)
+        engine.note_removed(oid, 1, old.count)
         database.adjust(key, old, old.count - 1, None)
-        return member, True
+        return row[PREFIX_BYTES:], True
+    member = random_member(engine, old)
     return member, remove_members(database, key, old, (member,))[1]
 
 
@@ -169,8 +187,12 @@ def pop_members(database: Database, key: bytes, old: Header, wanted: int) -> tup
     if old.value is not None:
         return popped, remove_members(database, key, old, popped)[1]
     discard = engine.rows.delete
+    pool = pool_of_changed(engine, old.oid)
     for member in popped:
-        discard(member_row(old.oid, KIND_SET_MEMBER, member))
+        row = member_row(old.oid, KIND_SET_MEMBER, member)
+        discard(row)
+        if pool is not None:
+            pool.remove(row)
     engine.note_removed(old.oid, len(popped), left)
     database.put(key, Header(SET, None, old.expire_ms, old.oid, left), old)
     return popped, True
@@ -241,6 +263,9 @@ class SetEdit:
             return False
         self._rows.delete(row)
         self._count -= 1
+        pool = pool_of_changed(self._database.engine, self._oid)
+        if pool is not None:
+            pool.remove(row)
         return True
 
     def _limit(self) -> int:
@@ -253,6 +278,9 @@ class SetEdit:
             return False
         self._rows.put(row, b"")
         self._count += 1
+        pool = pool_of_changed(self._database.engine, self._oid)
+        if pool is not None:
+            pool.add(row)
         return True
 
     def _explode(self) -> None:
