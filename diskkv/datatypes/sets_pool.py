@@ -1,8 +1,8 @@
 """The rows of a big set in memory, for drawing members at the cost of a list index.
 
-A draw from the rows of a set takes two or three seeks (members.py). A set that is drawn from again and again therefore
-gets a pool: while the draws go on, each one reads the next `_STEP` rows as well, and when all are read the pool answers.
-Both ways choose uniformly, so it does not matter which one is at work.
+A draw from the rows of a set takes two or three seeks (members.py). A set that is drawn from often therefore gets a
+pool: while the draws go on, each one reads the next `_STEP` rows as well, and when all are read the pool answers. Both
+ways choose uniformly, so it does not matter which one is at work.
 
 The pool follows the set from its first step on: rows before `next` are known, rows behind it are met later. A row that
 leaves the set stays in the list until it is drawn (`gone` tells that it does not count), which leaves the others their
