@@ -23,7 +23,11 @@ _LONGEST_INT64 = 20
 _U64 = struct.Struct(">Q")
 _DOUBLE = struct.Struct(">d")
 _SIGN_BIT = 1 << 63
-_ALL_BITS = (1 << 64) - 1
+_SIGN_FLIPPED = tuple(bytes((byte ^ 0x80,)) for byte in range(256))
+"""The first byte of a double with the other sign, by the first byte."""
+_BITS_FLIPPED = bytes(range(255, -1, -1))
+_ENCODED_ZERO = b"\x80" + bytes(7)
+_NAN = "NaN has no place in an order"
 
 
 # ---- Integers ----
@@ -385,19 +389,23 @@ def encode_double(value: float) -> bytes:
     Raises:
         ValueError: NaN.
     """
-    bits: int
-    if value >= 0.0:
-        (bits,) = _U64.unpack(_DOUBLE.pack(value))
-        return _U64.pack(bits | _SIGN_BIT)
+    packed: bytes = _DOUBLE.pack(value)
+    if packed[0] < 0x80:
+        if value != value:
+            raise ValueError(_NAN)
+        return _SIGN_FLIPPED[packed[0]] + packed[1:]
+    if value < 0.0:
+        return packed.translate(_BITS_FLIPPED)
     if value != value:
-        msg = "NaN has no place in an order"
-        raise ValueError(msg)
-    (bits,) = _U64.unpack(_DOUBLE.pack(value))
-    return _U64.pack(bits ^ _ALL_BITS)
+        raise ValueError(_NAN)
+    return _ENCODED_ZERO
 
 
 def decode_double(data: bytes) -> float:
     """Inverse of `encode_double`; struct.error unless `data` has 8 bytes."""
-    bits: int = _U64.unpack(data)[0]
-    value: float = _DOUBLE.unpack(_U64.pack(bits ^ _SIGN_BIT if bits & _SIGN_BIT else bits ^ _ALL_BITS))[0]
+    value: float
+    if data[:1] >= b"\x80":
+        (value,) = _DOUBLE.unpack(_SIGN_FLIPPED[data[0]] + data[1:])
+    else:
+        (value,) = _DOUBLE.unpack(data.translate(_BITS_FLIPPED))
     return value

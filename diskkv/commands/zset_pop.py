@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from diskkv.codec.header import ZSET
-from diskkv.codec.numbers import parse_int64
+from diskkv.codec.numbers import format_double, parse_int64
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.timeouts import parse_deadline_ms
 from diskkv.commands.zset_replies import entries_reply, nested_reply, notify, score_bulk, write
 from diskkv.datatypes import zsets
 from diskkv.datatypes.zset_rows import Entry
-from diskkv.errors import CommandError, CommandSyntaxError
+from diskkv.errors import CommandError, CommandSyntaxError, WrongTypeError
 from diskkv.resp.reply import EMPTY_ARRAY, bulk
 from diskkv.services.blocking import Block
 from diskkv.services.client import Client
@@ -76,11 +76,20 @@ def zpopmax(client: Client, argv: list[bytes]) -> bytes:
 
 def _pop(client: Client, argv: list[bytes], highest: bool) -> bytes:
     if len(argv) == 2:
-        popped = _take(client, argv[1], highest, 1)
-        if not popped:
+        key = argv[1]
+        database = client.db
+        header = database.get(key)
+        if header is None:
             return EMPTY_ARRAY
-        member, score = popped[0]
-        return b"*2\r\n$%d\r\n%b\r\n%b" % (len(member), member, score_bulk(score, client.resp))
+        if header.__class__ is bytes or header.type != ZSET:  # type: ignore[union-attr]
+            raise WrongTypeError
+        member, score = zsets.pop_one(database, key, header, highest)  # type: ignore[arg-type]
+        if client.instance.notifications.enabled:
+            notify(client, b"zpopmax" if highest else b"zpopmin", key, database.get(key) is None)
+        text = format_double(score)
+        if client.resp == 3:
+            return b"*2\r\n$%d\r\n%b\r\n,%b\r\n" % (len(member), member, text)
+        return b"*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(member), member, len(text), text)
     if len(argv) > 3:
         raise CommandSyntaxError
     count = _positive(argv[2], 0, b"ERR value is out of range, must be positive")

@@ -27,6 +27,7 @@ from diskkv.codec.numbers import decode_double, encode_double
 from diskkv.datatypes.members import page
 from diskkv.datatypes.zset_blocks import BLOCK_MEMBERS, RankIndex, index_of, new_index, shortest_border
 from diskkv.engine.bulk import Bulk
+from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 from diskkv.errors import CorruptionError
 
@@ -95,6 +96,38 @@ def score_of(engine: Engine, header: Header, member: bytes) -> float | None:
         return None
     score: float = DOUBLE.unpack(raw)[0]
     return score
+
+
+def put_one(database: Database, key: bytes, header: Header, member: bytes, score: float) -> int:
+    """Add a member or change its score: 1 when it is new, 0 when it changed, -1 when it has this score already.
+
+    In place where the database can: `header` is not to be used any more.
+    """
+    engine = database.engine
+    index: RankIndex = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
+    rows = engine.rows
+    row = index.members + xxh32_digest(member) + member
+    raw = rows.get(row)
+    if raw is not None:
+        before: float = DOUBLE.unpack(raw)[0]
+        if before == score:
+            return -1
+        new = move(engine, header, member, before, score)
+        if new is header:
+            database.touch(key)
+        else:
+            database.put(key, new, header)
+        return 0
+    position = encode_double(score) + member
+    put = rows.put
+    put(row, _pack_double(score))
+    put(index.scores + position, b"")
+    index.insert(position)
+    ext = header.ext
+    if ext is not None or score == 0.0:
+        ext = _ext_with(ext, position, score)
+    database.adjust(key, header, header.count + 1, ext)
+    return 1
 
 
 def insert(engine: Engine, header: Header, member: bytes, score: float) -> Header:
@@ -196,6 +229,37 @@ def pop(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list
     left = header.count - count
     engine.note_removed(header.oid, count, left)
     return entries, Header(ZSET, None, header.expire_ms, header.oid, left, [negatives, low, high])
+
+
+def pop_one(database: Database, key: bytes, header: Header, highest: bool) -> Entry:
+    """As `pop` of one member, but not the last one, of the set at `key`; `header` is not to be used any more."""
+    engine = database.engine
+    oid = header.oid
+    index: RankIndex = engine.mirrors.get(oid) or index_of(engine, oid)
+    negatives, low, high = header.ext or _NO_EXT
+    if highest:
+        ahead = index.high or _read_high(engine, index, high)
+        index.high = ahead
+        position = ahead[-1]
+        high = position if len(position) <= _HINT_BYTES else prefix_successor(position[:_HINT_BYTES])
+    else:
+        ahead = index.low or _read_low(engine, index, low)
+        index.low = ahead
+        position = ahead[0]
+        low = position[:_HINT_BYTES]
+    member = position[8:]
+    score = _exact(engine, index, position, negatives) if negatives else decode_double(position[:8])
+    discard = engine.rows.delete
+    discard(index.members + xxh32_digest(member) + member)
+    discard(index.scores + position)
+    index.remove(position)
+    left = header.count - 1
+    engine.note_removed(oid, 1, left)
+    database.adjust(key, header, left, [negatives, low, high])
+    return member, score
+
+
+_NO_EXT = (0, b"", b"")
 
 
 def _pop_many(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list[Entry], Header]:

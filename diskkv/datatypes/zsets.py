@@ -111,14 +111,7 @@ def add_one(database: Database, key: bytes, member: bytes, score: float) -> int:
     assert isinstance(old, Header)
     packed: dict[bytes, float] | None = old.value
     if packed is None:
-        before = zset_rows.score_of(engine, old, member)
-        if before is None:
-            database.put(key, zset_rows.insert(engine, old, member, score), old)
-            return 1
-        if before == score:
-            return -1
-        _put_moved(database, key, old, zset_rows.move(engine, old, member, before, score))
-        return 0
+        return zset_rows.put_one(database, key, old, member, score)
     current = packed.get(member)
     if current == score:
         return -1
@@ -385,6 +378,13 @@ def pop(database: Database, key: bytes, old: Header, highest: bool, count: int) 
             popped.append((member, left.pop(member)))
     database.put(key, Header(ZSET, left, old.expire_ms), old)
     return popped
+
+
+def pop_one(database: Database, key: bytes, old: Header, highest: bool) -> Entry:
+    """As `pop` of one member; `old` is not to be used any more."""
+    if old.value is None and old.count > 1:
+        return zset_rows.pop_one(database, key, old, highest)
+    return pop(database, key, old, highest, 1)[0]
 
 
 def store(database: Database, key: bytes, new: Sequence[Entry]) -> int:

@@ -98,6 +98,8 @@ class Segment:
     def _store_each(self, values: dict[bytes, Any]) -> int:
         """Store values one by one; answers what the size of overwritten strings grew by."""
         data = self.data
+        ghosts = self._ghosts
+        append = self._small.append
         delta = 0
         for key, value in values.items():
             if value.__class__ is bytes:
@@ -106,10 +108,18 @@ class Segment:
                     data[key] = value
                     delta += len(value) - len(old)
                     continue
-            if value is None:
-                self.discard(key)
-            else:
+                if old is None and not (ghosts and hash(key) in ghosts):
+                    data[key] = value
+                    append(key)
+                    delta += len(key) + len(value) + ENTRY_OVERHEAD_BYTES
+                    continue
+            if value is not None:
                 self.store(key, value)
+                ghosts = self._ghosts
+            elif key in data:
+                self.discard(key)
+        if len(self._small) + len(self._main) > 2 * len(data) + 1024:
+            self._drop_stale()
         return delta
 
     def discard(self, key: bytes) -> None:

@@ -15,6 +15,7 @@ from diskkv.codec.keys import (
     FORMAT_VERSION,
     GARBAGE_DATABASE,
     GARBAGE_OBJECT,
+    SCANNED_KINDS,
     SYSTEM_COUNTS,
     SYSTEM_DATABASE,
     SYSTEM_DATABASE_LEASE,
@@ -32,7 +33,7 @@ from diskkv.codec.keys import (
 from diskkv.config import Config
 from diskkv.engine.cache import Cache
 from diskkv.engine.database import Database
-from diskkv.engine.rows import ABSENT, Journal, Rows, is_cached_row
+from diskkv.engine.rows import ABSENT, ELEMENT_TAG_BYTE, KIND_AT, Journal, Rows
 from diskkv.engine.store import Store
 from diskkv.engine.upgrades import require_current, stored_format
 from diskkv.errors import StorageError
@@ -243,14 +244,14 @@ class Engine:
             database.segment.store_all(database.staged)
             database.mapped = True
             database.saved_counts = (database.keys, database.expires)
-        segment = self.rows.segment
-        cached = segment.data
-        for row, raw in self.rows.staged.items():
-            if raw is None:
-                if row in cached:
-                    segment.discard(row)
-            elif is_cached_row(row):
-                segment.store(row, raw)
+        # As `is_cached_row`, which a call for every row would make twice as long.
+        kept = {
+            row: raw
+            for row, raw in self.rows.staged.items()
+            if row[0] == ELEMENT_TAG_BYTE and row[KIND_AT] not in SCANNED_KINDS
+        }
+        if kept:
+            self.rows.segment.store_all(kept)
 
     def _forget_staged(self) -> None:
         for database in self.dirty:

@@ -30,13 +30,13 @@ Journal = list[tuple[Any, Any, Any]]
 Anything that takes `target[key] = before` can stand for the dictionary: a list, a header."""
 
 
-_ELEMENT_TAG = 0x64
-_KIND_AT = 9
+ELEMENT_TAG_BYTE = 0x64
+KIND_AT = 9
 
 
 def is_cached_row(row: bytes) -> bool:
     """Whether the cache holds rows like this: only elements, and of these only what is looked up one by one."""
-    return row[0] == _ELEMENT_TAG and row[_KIND_AT] not in SCANNED_KINDS
+    return row[0] == ELEMENT_TAG_BYTE and row[KIND_AT] not in SCANNED_KINDS
 
 
 class StagedIndex:
