@@ -168,10 +168,12 @@ def lrange(client: Client, argv: list[bytes]) -> Reply:
         return EMPTY_ARRAY
     start, stop = lists.clamp_range(start, stop, lists.length(header))
     engine = client.engine
-    items = lists.read_held(engine, header, start, stop)
-    if items is not None:
-        return bulks(items)
+    if header.value is not None:
+        return bulks(header.value[start:stop])
     count = stop - start
+    entries = lists.read_entries(engine, header, start, stop)
+    if entries is not None:
+        return b"*%d\r\n%b" % (count, entries)
     return reply_of(client, array_header(count), map(bulk, lists.items_between(engine, header, start, stop)), count)
 
 

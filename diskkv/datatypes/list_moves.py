@@ -1,10 +1,10 @@
-"""Moving the items of a list that has rows by a few places: entries are cut and joined, hardly ever decoded."""
+"""Moving the items of a list that has rows by a few places: blocks are cut and joined, hardly ever decoded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from diskkv.codec.list_block import BLOCK_ITEMS, BLOCK_MASK, entry_offset, split_entries
+from diskkv.codec.list_block import BLOCK_ITEMS, BLOCK_MASK, join_blocks, split_block, split_entries
 from diskkv.datatypes import list_rows
 from diskkv.datatypes.list_rows import Chunk, block_row, damaged, long_row
 from diskkv.engine.engine import Engine
@@ -16,7 +16,7 @@ Bounds = tuple[int, int]
 
 
 class _Writer:
-    """Writes entries over the rows of a list, from the index `target` on upwards (`step` 1) or downwards (-1).
+    """Writes items, in blocks, over the rows of a list, from the index `target` on up (`step` 1) or down (-1).
 
     `old` and `new` are the bounds before and after. What the blocks at both ends of the run have besides, inside of
     both, stays.
@@ -34,19 +34,19 @@ class _Writer:
         self.target = target
         """The index of the next entry."""
 
-    def add(self, entries: bytes, count: int) -> None:
-        """Write these entries next to the last ones. Raises CorruptionError when there are not so many."""
+    def add(self, block: bytes, count: int) -> None:
+        """Write the `count` items of this block next to the last ones. Raises CorruptionError for less of them."""
         upwards = self._step > 0
         while count:
             place = self.target % BLOCK_ITEMS
             room = BLOCK_ITEMS - place if upwards else place + 1
             taken = min(room, count)
             try:
-                at = entry_offset(entries, taken if upwards else count - taken)
+                low, high = split_block(block, taken if upwards else count - taken)
             except ValueError:
                 raise damaged(block_row(self._oid, self.target)) from None
-            self._parts.append(entries[:at] if upwards else entries[at:])
-            entries = entries[at:] if upwards else entries[:at]
+            self._parts.append(low if upwards else high)
+            block = high if upwards else low
             self.target += self._step * taken
             count -= taken
             if taken == room:
@@ -60,24 +60,16 @@ class _Writer:
         if self._step < 0:
             self._parts.reverse()
             low, stop = stop + 1, low + 1
-        content = b"".join(self._parts)
+        parts = self._parts
         block = low & BLOCK_MASK
         first = max(block, self._old[0])
         if low > max(first, self._new[0]):
-            content = self._split(low, low - first)[0] + content
+            parts = [list_rows.split_at(self._engine, self._oid, low, low - first)[0], *parts]
         if stop < min(block + BLOCK_ITEMS, self._old[1], self._new[1]):
-            content += self._split(low, stop - first)[1]
-        self._engine.rows.put(block_row(self._oid, low), content)
+            parts = [*parts, list_rows.split_at(self._engine, self._oid, low, stop - first)[1]]
+        self._engine.rows.put(block_row(self._oid, low), join_blocks(parts))
         self._parts.clear()
         self._begin = self.target
-
-    def _split(self, index: int, items: int) -> tuple[bytes, bytes]:
-        block = list_rows.read_block(self._engine, self._oid, index)
-        try:
-            at = entry_offset(block, items)
-        except ValueError:
-            raise damaged(block_row(self._oid, index)) from None
-        return block[:at], block[at:]
 
 
 def close_gaps(engine: Engine, oid: int, old: Bounds, new: Bounds, gone: Iterable[int], step: int) -> None:

@@ -11,6 +11,7 @@ behind it its long items, in the order of the list.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from struct import Struct
 
 from diskkv.codec.keys import ELEMENT_PREFIX_SIZE, KIND_LIST_ITEM, element_prefix
@@ -18,11 +19,15 @@ from diskkv.codec.list_block import (
     BLOCK_ITEMS,
     BLOCK_MASK,
     INLINE_MAX_BYTES,
-    LONG_ENTRY,
+    count_of,
     decode_block,
+    encode_block,
     encode_entry,
-    entry_offset,
+    entry_text,
+    has_long,
     item_at,
+    join_blocks,
+    split_block,
 )
 from diskkv.codec.numbers import decode_i64, encode_i64
 from diskkv.engine.engine import Engine
@@ -73,7 +78,7 @@ def read_item(engine: Engine, oid: int, head: int, index: int) -> bytes:
     """The item of an index."""
     block = read_block(engine, oid, index)
     try:
-        item = item_at(block, entry_offset(block, index - max(head, index & BLOCK_MASK)))
+        item = item_at(block, index - max(head, index & BLOCK_MASK))
     except ValueError:
         raise damaged(block_row(oid, index)) from None
     return read_long(engine, oid, index) if item is None else item
@@ -84,12 +89,13 @@ def write_item(engine: Engine, oid: int, head: int, index: int, item: bytes) -> 
     row = block_row(oid, index)
     block = read_block(engine, oid, index)
     try:
-        at = entry_offset(block, index - max(head, index & BLOCK_MASK))
-        old = item_at(block, at)
+        position = index - max(head, index & BLOCK_MASK)
+        old = item_at(block, position)
+        before, rest = split_block(block, position)
+        behind = split_block(rest, 1)[1]
     except ValueError:
         raise damaged(row) from None
-    behind = block[at + (2 if old is None else len(old) + 2) :]
-    engine.rows.put(row, block[:at] + encode_entry(item) + behind)
+    engine.rows.put(row, join_blocks((before, encode_entry(item), behind)))
     if len(item) > INLINE_MAX_BYTES:
         engine.rows.put(long_row(oid, index), item)
     elif old is None:
@@ -100,18 +106,14 @@ def fill(engine: Engine, oid: int, items: Iterable[bytes]) -> int:
     """Stage the rows of a new list from index 0 on; answers how many items there are."""
     prefix = element_prefix(oid, KIND_LIST_ITEM)
     put = engine.rows.put
-    entries: list[bytes] = []
+    left = iter(items)
     index = 0
-    for item in items:
-        if len(item) > INLINE_MAX_BYTES:
-            put(prefix + encode_i64(index) + LONG, item)
-        entries.append(encode_entry(item))
-        index += 1
-        if len(entries) == BLOCK_ITEMS:
-            put(prefix + encode_i64(index - BLOCK_ITEMS), b"".join(entries))
-            entries.clear()
-    if entries:
-        put(prefix + encode_i64(index & BLOCK_MASK), b"".join(entries))
+    while block := list(islice(left, BLOCK_ITEMS)):
+        put(prefix + encode_i64(index), encode_block(block))
+        for place, item in enumerate(block, index):
+            if len(item) > INLINE_MAX_BYTES:
+                put(prefix + encode_i64(place) + LONG, item)
+        index += len(block)
     return index
 
 
@@ -142,7 +144,7 @@ def scan(engine: Engine, oid: int, head: int, start: int, stop: int) -> Iterator
             if waiting or row[ELEMENT_PREFIX_SIZE:] != encode_i64(index & BLOCK_MASK):
                 raise damaged(row)
             items = _decode(row, raw)
-            if LONG_ENTRY not in raw or None not in items:
+            if not has_long(raw):
                 yield from items[max(0, start - index) : max(0, stop - index)]  # type: ignore[misc]
                 index += len(items)
                 continue
@@ -194,14 +196,14 @@ def find(
     """
     head = bounds[0]
     is_long = len(item) > INLINE_MAX_BYTES
-    entry = encode_entry(item)
+    text = b"" if is_long else entry_text(item)
     first, last = start & BLOCK_MASK, ((stop - 1) & BLOCK_MASK) + BLOCK_ITEMS
     prefix = element_prefix(oid, KIND_LIST_ITEM)
     blocks = 0
     for row, raw in engine.rows.scan(prefix + encode_i64(first), prefix + encode_i64(last), reverse):
         if len(row) == _BLOCK_ROW_SIZE:
             blocks += 1
-            if is_long or entry not in raw:
+            if is_long or text not in raw:
                 continue
             places = enumerate(_decode(row, raw), max(index_of_row(row), head))
             for index, found in reversed(list(places)) if reverse else places:
@@ -214,7 +216,7 @@ def find(
 
 
 Chunk = tuple[int, int, bytes, dict[int, bytes]]
-"""Some items of one block: the first one's index, their number, their entries, and the long ones by index."""
+"""Some items of one block: the first one's index, their number, a block of them, and the long ones by index."""
 
 
 def chunks(
@@ -254,13 +256,15 @@ def _chunk(row: bytes, raw: bytes, longs: dict[int, bytes], bounds: tuple[int, i
     high = min(block + BLOCK_ITEMS, bounds[1])
     first, last = max(low, start), min(high, stop)
     try:
+        if count_of(raw) != high - low:
+            raise damaged(row)
         if last < high:
-            raw = raw[: entry_offset(raw, last - low)]
+            raw = split_block(raw, last - low)[0]
         if first > low:
-            raw = raw[entry_offset(raw, first - low) :]
+            raw = split_block(raw, first - low)[1]
     except ValueError:
         raise damaged(row) from None
-    if longs or LONG_ENTRY in raw:
+    if longs or has_long(raw):
         longs = {index: item for index, item in longs.items() if first <= index < last}
         if longs.keys() != {index for index, item in enumerate(_decode(row, raw), first) if item is None}:
             raise damaged(row)
@@ -294,33 +298,32 @@ def delete_blocks(engine: Engine, oid: int, start: int, stop: int) -> None:
 def cut_block_head(engine: Engine, oid: int, head: int, new_head: int) -> None:
     """Take the items below `new_head` out of its block."""
     first = max(head, new_head & BLOCK_MASK)
-    block, at = _split(engine, oid, new_head, new_head - first)
-    _delete_longs(engine, oid, first, block[:at])
-    engine.rows.put(block_row(oid, new_head), block[at:])
+    gone, rest = split_at(engine, oid, new_head, new_head - first)
+    _delete_longs(engine, oid, first, gone)
+    engine.rows.put(block_row(oid, new_head), rest)
 
 
 def cut_block_tail(engine: Engine, oid: int, head: int, new_tail: int) -> None:
     """Take the items from `new_tail` on out of the block of the item before it."""
     last = new_tail - 1
     first = max(head, last & BLOCK_MASK)
-    block, at = _split(engine, oid, last, new_tail - first)
-    _delete_longs(engine, oid, new_tail, block[at:])
-    engine.rows.put(block_row(oid, last), block[:at])
+    rest, gone = split_at(engine, oid, last, new_tail - first)
+    _delete_longs(engine, oid, new_tail, gone)
+    engine.rows.put(block_row(oid, last), rest)
 
 
-def _split(engine: Engine, oid: int, index: int, items: int) -> tuple[bytes, int]:
-    """The block that has an index, and where the first `items` of it end."""
-    block = read_block(engine, oid, index)
+def split_at(engine: Engine, oid: int, index: int, items: int) -> tuple[bytes, bytes]:
+    """The first `items` of the block that has an index, and the rest, as blocks. Raises CorruptionError."""
     try:
-        return block, entry_offset(block, items)
+        return split_block(read_block(engine, oid, index), items)
     except ValueError:
         raise damaged(block_row(oid, index)) from None
 
 
-def _delete_longs(engine: Engine, oid: int, first: int, entries: bytes) -> None:
-    """Delete the rows of the long items among these entries, of which the first has the index `first`."""
-    if LONG_ENTRY in entries:
-        for index, item in enumerate(_decode(block_row(oid, first), entries), first):
+def _delete_longs(engine: Engine, oid: int, first: int, block: bytes) -> None:
+    """Delete the rows of the long items of this block, of which the first item has the index `first`."""
+    if has_long(block):
+        for index, item in enumerate(_decode(block_row(oid, first), block), first):
             if item is None:
                 engine.rows.delete(long_row(oid, index))
 

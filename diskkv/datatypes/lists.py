@@ -34,10 +34,14 @@ from diskkv.codec.keys import (
 from diskkv.codec.list_block import (
     BLOCK_ITEMS,
     BLOCK_MASK,
+    BYTES,
+    HEADS,
     INLINE_MAX_BYTES,
-    LONG_ENTRY,
+    LINE_END,
     SIZES,
-    decode_block,
+    encode_block,
+    entries_between,
+    join_blocks,
     split_first,
     split_last,
 )
@@ -203,13 +207,15 @@ def _push_one_row(database: Database, key: bytes, old: Header, items: list[bytes
     block = rows.get(row)
     if not block:
         raise list_rows.damaged(row)
-    mark = SIZES[size]
+    held = block[0]
     count += 1
+    sizes = block[1 : held + 1]
+    entries = block[held + 1 :]
     if at_head:
-        rows.put(row, mark + item + mark + block)
+        rows.put(row, b"".join((BYTES[held + 1], SIZES[size], sizes, HEADS[size], item, LINE_END, entries)))
         head -= 1
     else:
-        rows.put(row, block + mark + item + mark)
+        rows.put(row, b"".join((BYTES[held + 1], sizes, SIZES[size], entries, HEADS[size], item, LINE_END)))
     if size_bytes >= 0:
         size_bytes = size_bytes + entry_bytes(item) if count <= COUNTED_ITEMS else -1
     database.adjust(key, old, count, (head, size_bytes, pending))
@@ -240,21 +246,20 @@ def _push_head(engine: Engine, oid: int, head: int, items: list[bytes], pending:
         block = rows.get(row) or b""
         if not block:
             raise list_rows.damaged(row)
-    for item in items:
-        if not head % BLOCK_ITEMS:
-            if block:
-                rows.put(prefix + encode_i64(head), block)
-                block = b""
-            if pending & PENDING_HEAD:
-                pending = _take_back_head(engine, oid, (head - 1) & BLOCK_MASK, pending)
-        head -= 1
-        size = len(item)
-        if size <= INLINE_MAX_BYTES:
-            block = SIZES[size] + item + SIZES[size] + block
-        else:
-            block = LONG_ENTRY + block
-            rows.put(prefix + encode_i64(head) + LONG, item)
-    rows.put(prefix + encode_i64(head & BLOCK_MASK), block)
+    done = 0
+    while done < len(items):
+        if pending & PENDING_HEAD and not head % BLOCK_ITEMS:
+            pending = _take_back_head(engine, oid, (head - 1) & BLOCK_MASK, pending)
+        run = items[done : done + (head % BLOCK_ITEMS or BLOCK_ITEMS)]
+        done += len(run)
+        for item in run:
+            head -= 1
+            if len(item) > INLINE_MAX_BYTES:
+                rows.put(prefix + encode_i64(head) + LONG, item)
+        run.reverse()
+        added = encode_block(run)
+        rows.put(prefix + encode_i64(head & BLOCK_MASK), join_blocks((added, block)) if block else added)
+        block = b""
     return pending
 
 
@@ -268,22 +273,19 @@ def _push_tail(engine: Engine, oid: int, tail: int, items: list[bytes], pending:
         block = rows.get(row) or b""
         if not block:
             raise list_rows.damaged(row)
-    for item in items:
-        if not tail % BLOCK_ITEMS:
-            if block:
-                rows.put(row, block)
-                block = b""
-            row = prefix + encode_i64(tail)
-            if pending & PENDING_TAIL:
-                pending = _take_back_tail(engine, oid, tail + BLOCK_ITEMS, pending)
-        size = len(item)
-        if size <= INLINE_MAX_BYTES:
-            block += SIZES[size] + item + SIZES[size]
-        else:
-            block += LONG_ENTRY
-            rows.put(prefix + encode_i64(tail) + LONG, item)
-        tail += 1
-    rows.put(row, block)
+    done = 0
+    while done < len(items):
+        if pending & PENDING_TAIL and not tail % BLOCK_ITEMS:
+            pending = _take_back_tail(engine, oid, tail + BLOCK_ITEMS, pending)
+        run = items[done : done + BLOCK_ITEMS - tail % BLOCK_ITEMS]
+        done += len(run)
+        added = encode_block(run)
+        rows.put(prefix + encode_i64(tail & BLOCK_MASK), join_blocks((block, added)) if block else added)
+        block = b""
+        for index, item in enumerate(run, tail):
+            if len(item) > INLINE_MAX_BYTES:
+                rows.put(prefix + encode_i64(index) + LONG, item)
+        tail += len(run)
     return pending
 
 
@@ -375,7 +377,7 @@ def _pop_row(database: Database, key: bytes, old: Header, at_head: bool) -> byte
     else:
         rows.delete(row)
     if size >= 0:
-        size -= entry_bytes(item)
+        size = size - entry_bytes(item)
     ext = (head + 1 if at_head else head, size, pending)
     if _may_shrink(engine.config.list_max_listpack_size, count):
         database.put(key, settled(engine, Header(LIST, None, old.expire_ms, oid, count, ext)), old)
@@ -502,47 +504,46 @@ def clamp_range(start: int, stop: int, count: int) -> tuple[int, int]:
 
 def read_range(engine: Engine, header: Header, start: int, stop: int) -> list[bytes]:
     """The items with start <= index < stop, both within 0 .. length."""
-    held = read_held(engine, header, start, stop)
-    return held if held is not None else list(items_between(engine, header, start, stop))
-
-
-def read_held(engine: Engine, header: Header, start: int, stop: int) -> list[bytes] | None:
-    """As `read_range` when the items are in memory already (packed, staged or cached), else None."""
     if header.value is not None:
         items: list[bytes] = header.value[start:stop]
         return items
-    if start >= stop:
-        return []
-    return _read_cached(engine, header, start, stop)
+    return list(items_between(engine, header, start, stop))
 
 
-_HELD_RANGE_ITEMS = 1024
+ENTRIES_RANGE_ITEMS = 1024
 
 
-def _read_cached(engine: Engine, header: Header, start: int, stop: int) -> list[bytes] | None:
-    """The items of a short range when all their rows are staged or cached: then that is cheaper than an iterator."""
-    if stop - start > _HELD_RANGE_ITEMS:
+def read_entries(engine: Engine, header: Header, start: int, stop: int) -> bytes | None:
+    """The items with start <= index < stop of a list that has rows, as they are stored: what a client gets for them.
+
+    None when there are more than ENTRIES_RANGE_ITEMS, or some of them have rows of their own.
+    """
+    if stop - start > ENTRIES_RANGE_ITEMS:
         return None
     rows = engine.rows
-    staged = rows.staged
-    cached = rows.cached
-    prefix = element_prefix(header.oid, KIND_LIST_ITEM)
+    read = rows.get
+    oid = header.oid
     head = header.ext[0]
+    tail = head + header.count
     start += head
     stop += head
-    items: list[bytes | None] = []
-    names = [prefix + encode_i64(index) for index in range(start & BLOCK_MASK, stop, BLOCK_ITEMS)]
-    for name in names:
-        block = staged.get(name) or cached.get(name)
-        if block is None or LONG_ENTRY in block:
+    parts: list[bytes] = []
+    for first in range(start & BLOCK_MASK, stop, BLOCK_ITEMS):
+        row = ROW(ELEMENT_TAG, oid, KIND_LIST_ITEM, first + I64_OFFSET)
+        block = read(row)
+        low = first if first > head else head
+        high = first + BLOCK_ITEMS
+        if high > tail:
+            high = tail
+        if not block or block[0] != high - low:
+            raise list_rows.damaged(row)
+        if 0 in block[1 : high - low + 1]:
             return None
         try:
-            items += decode_block(block)
+            parts.append(entries_between(block, max(start - low, 0), min(stop, high) - low))
         except ValueError:
-            raise list_rows.damaged(name) from None
-    rows.hits.update(names)
-    first = start - max(start & BLOCK_MASK, head)
-    return items[first : first + stop - start]  # type: ignore[return-value]
+            raise list_rows.damaged(row) from None
+    return b"".join(parts)
 
 
 def items_between(engine: Engine, header: Header, start: int, stop: int, reverse: bool = False) -> Iterator[bytes]:
