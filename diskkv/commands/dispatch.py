@@ -113,11 +113,14 @@ def execute_round(instance: Instance, work: Iterable[Work]) -> None:
         client.next_request = at
 
 
-def execute_run(client: Client, entry: Command, columns: Columns) -> bool:
-    """Execute a pipeline of one plain command as a whole; False, with nothing done, when that is not possible."""
+def execute_run(client: Client, entry: Command, columns: Columns) -> list[bytes] | None:
+    """Execute requests of one plain command as a whole: their replies, or None with nothing done if that cannot be.
+
+    They may come from several clients, of which `client` is one, with the same database and protocol.
+    """
     instance = client.instance
     if instance.slow_ns < _RUN_SLOW_NS or instance.notifications.enabled or client.db.observer is not None:
-        return False
+        return None
     engine = client.engine
     mark = len(engine.journal)
     hits, misses = engine.keyspace_hits, engine.keyspace_misses
@@ -129,15 +132,14 @@ def execute_run(client: Client, entry: Command, columns: Columns) -> bool:
     if replies is None:
         engine.rollback(mark)
         engine.keyspace_hits, engine.keyspace_misses = hits, misses
-        return False
-    client.out.append(replies)
+        return None
     calls = len(columns[0])
     spent_ns = perf_counter_ns() - start_ns
     entry.usec_ns += spent_ns
     entry.durations.add(spent_ns // calls, calls)
     if spent_ns // calls > instance.slow_ns:
         instance.note_slow(client, entry, [column[0] for column in columns], spent_ns // calls)
-    return True
+    return replies
 
 
 def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: int) -> int:

@@ -1,11 +1,12 @@
-"""Runs: a pipeline of one plain command, executed as columns of arguments instead of one request after the other.
+"""Runs: requests of one plain command executed as columns of arguments, instead of one after the other.
 
-A client that pipelines mostly repeats one command. Looking each request up, timing it and building its reply alone
-costs more than the work itself; over columns most of that happens once, or in loops inside of C.
+A client that pipelines mostly repeats one command, and in a busy turn many clients send the same one. Looking each
+request up, timing it and building its reply alone costs more than the work itself; over columns most of that happens
+once, or in loops inside of C.
 
 A function marked with `@run_of` takes the client and the columns (`columns[0]` the names, `columns[1]` all first
-arguments ...), all of the same length, two or more. It answers the replies joined, exactly those that the commands
-would give one by one; or None (or any exception) when there is something out of the ordinary about one of them: then
+arguments ...), all of the same length, two or more. It answers the list of replies, exactly those that the commands
+would give one by one; or None (or any CommandError) when there is something out of the ordinary about one of them: then
 what it staged is undone and the requests are executed singly. It need not look at notifications, observers of the
 database, slow log thresholds or the state of the client: `dispatch.execute_run` does.
 """
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Columns = list[list[bytes]]
 
-RunHandler = Callable[["Client", Columns], "bytes | None"]
+RunHandler = Callable[["Client", Columns], "list[bytes] | None"]
 
 RUNS: dict[str, tuple[RunHandler, int]] = {}
 """The function and the number of arguments (with the name) that it takes, by the command's lower-case name."""

@@ -1,4 +1,4 @@
-"""Pipelines of GET and SET as a whole (see runs.py)."""
+"""Runs of GET and SET (see runs.py)."""
 
 from __future__ import annotations
 
@@ -8,36 +8,30 @@ from diskkv.codec.header import Value
 from diskkv.commands.runs import Columns, run_of
 from diskkv.commands.string import string_reply
 from diskkv.datatypes.strings import INLINE_MAX_BYTES
-from diskkv.resp.reply import BULK_HEADS, OK, bulk
+from diskkv.resp.reply import BULK_HEADS, OK
 from diskkv.services.client import Client
 
-_ONLY_PLAIN = {bytes}
 _LONG_BYTES = 2048
 """The replies of a run are made at once: of longer strings they could take much memory."""
 
 
 @run_of("get", argc=2)
-def get_run(client: Client, columns: Columns) -> bytes | None:
+def get_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several GETs."""
     values: list[Any] = client.db.read_many(columns[1])
-    if set(map(type, values)) == _ONLY_PLAIN:
-        sizes = list(map(len, values))
-        size = sizes[0]
-        if size < _LONG_BYTES and sizes.count(size) == len(sizes):
-            head = BULK_HEADS[size]
-            return b"%b%b\r\n" % (head, (b"\r\n" + head).join(values))
     replies = []
     for value in values:
-        if value.__class__ is not bytes:
+        if value.__class__ is bytes:
+            size = len(value)
+            if size >= _LONG_BYTES:
+                return None
+            replies.append(BULK_HEADS[size] + value + b"\r\n")
+        else:
             reply = _unusual_reply(client, value)
             if reply is None:
                 return None
             replies.append(reply)
-        elif len(value) < _LONG_BYTES:
-            replies.append(bulk(value))
-        else:
-            return None
-    return b"".join(replies)
+    return replies
 
 
 def _unusual_reply(client: Client, value: Value | None) -> bytes | None:
@@ -49,10 +43,10 @@ def _unusual_reply(client: Client, value: Value | None) -> bytes | None:
 
 
 @run_of("set", argc=3)
-def set_run(client: Client, columns: Columns) -> bytes | None:
+def set_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several SETs without options."""
     _, keys, values = columns
     if max(map(len, values)) > INLINE_MAX_BYTES:
         return None
     client.db.put_plain(keys, values)
-    return OK * len(keys)
+    return [OK] * len(keys)

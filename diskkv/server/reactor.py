@@ -16,14 +16,12 @@ from collections.abc import Callable
 
 import trio
 
-from diskkv.commands.dispatch import execute_round, execute_run
-from diskkv.commands.registry import Command
-from diskkv.commands.runs import Columns
 from diskkv.errors import StorageError
 from diskkv.resp import reply
 from diskkv.server.connection import Connection
 from diskkv.server.listeners import Listener, Listeners, accept_all
 from diskkv.server.logs import VERBOSE
+from diskkv.server.short_way import ShortWay
 from diskkv.server.tls import Handshakes, TlsSocket
 from diskkv.services.instance import Instance
 
@@ -32,8 +30,6 @@ log = logging.getLogger(__name__)
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
 _MAX_EVENTS = 1024
-_ROUND_REQUESTS = 2048
-"""More of one connection's pipeline waits for the next turn, so that others get theirs."""
 _LINGER_S = 0.001
 _IDLE_S = 0.1
 """How long the loop sleeps at most: the granularity of the work that has no deadline of its own."""
@@ -42,7 +38,6 @@ _YIELD_S = 0.02
 _STREAM_NS = 2_000_000
 """How much of a turn goes into streamed replies, whatever their number: what other clients wait for them."""
 _FOREVER_MS = 1 << 62
-_NO_REQUESTS: list[list[bytes]] = []
 
 
 class Reactor:
@@ -68,14 +63,11 @@ class Reactor:
         self._configure_sync()
         instance.config.on_change("appendfsync", self._configure_sync)
         self._active: list[Connection] = []
-        self._round: list[tuple[Connection, list[list[bytes]], int, int]] = []
-        self._runs: list[tuple[Connection, Command, Columns]] = []
-        self._answered: list[tuple[Connection, list[list[bytes]], int, int]] = []
-        """Runs that were executed, in the form of `_round`."""
         self._unfinished: list[Connection] = []
         self._streaming: deque[Connection] = deque()
         """Connections that take more of a streamed reply."""
         self._dead: list[Connection] = []
+        self._short_way = ShortWay(instance, self._active, self._dead)
         self.heartbeat: Callable[[], None] = lambda: None
         """Called often while the server lives; set by the server."""
         instance.scripts.serve_others = self.serve_others
@@ -171,6 +163,7 @@ class Reactor:
         engine = self.engine
         engine.begin(time.time_ns() // 1_000_000)
         active = self._active
+        short_way = self._short_way
         connections = self.connections
         unfinished, self._unfinished = self._unfinished, []
         stats = self.instance.stats
@@ -184,7 +177,7 @@ class Reactor:
                 self._accept(fd)
                 continue
             if event == _READ and connection.is_idle:
-                self._take_short_way(connection)
+                short_way.take(connection)
                 continue
             if event & _WRITE and not connection.drain():
                 self._dead.append(connection)
@@ -197,89 +190,13 @@ class Reactor:
             if not connection.in_turn:
                 connection.in_turn = True
                 active.append(connection)
-        if self._runs:
-            self._execute_runs()
-        if self._round:
-            execute_round(self.instance, self._round)
-        if self._answered:
-            self._round += self._answered
-            self._answered.clear()
+        short_way.execute()
         for connection in unfinished:
             if not connection.gone:
                 self._resume(connection)
         if self.instance.has_work:
             self.instance.tick(bool(events))
         self._finish()
-
-    def _take_short_way(self, connection: Connection) -> None:
-        """Receive from a connection on which nothing is under way; whole, plain requests join the turn's round or runs.
-
-        Everything that is seldom (partial requests, errors, a closed socket) goes on by the general way.
-        """
-        taken = connection.receive_plain()
-        if taken.__class__ is tuple:
-            size, requests, columns = taken
-            if columns is not None:
-                entry = connection.fast.get(columns[0][0])
-                if entry is not None and entry.run_argc == len(columns):
-                    self._runs.append((connection, entry, columns))
-                else:
-                    requests = list(map(list, zip(*columns, strict=True)))
-            if requests is not None:
-                connection.requests = requests
-                connection.next_request = 0
-                self._round.append((connection, requests, 0, min(len(requests), _ROUND_REQUESTS)))
-            self.instance.stats.input_bytes += size
-            connection.received_bytes += size
-            connection.active_ms = self.engine.now_ms
-            connection.in_turn = True
-        elif taken is not None:
-            connection.is_idle = False
-            connection.in_turn = True
-            self._active.append(connection)
-            if not taken or not connection.take(taken):  # type: ignore[arg-type]
-                self._dead.append(connection)
-
-    def _execute_runs(self) -> None:
-        """Execute the turn's runs; the requests of those that have to go one by one join the round."""
-        for connection, entry, columns in self._runs:
-            if execute_run(connection, entry, columns):
-                # As if one request had been executed, which stands for all of them.
-                connection.commands_run += len(columns[0]) - 1
-                connection.requests = columns[:1]
-                connection.next_request = 1
-                self._answered.append((connection, connection.requests, 0, 1))
-                continue
-            requests = list(map(list, zip(*columns, strict=True)))
-            connection.requests = requests
-            connection.next_request = 0
-            self._round.append((connection, requests, 0, len(requests)))
-        self._runs.clear()
-
-    def _end_short_way(self) -> None:
-        """Send the replies of the round; a connection on which something is left goes on by the general way."""
-        output_bytes = 0
-        for connection, requests, _, _ in self._round:
-            connection.commands_run += connection.next_request
-            connection.last_request = requests[connection.next_request - 1][0]
-            out = connection.out
-            if connection.next_request == len(requests) and out and not (connection.closing or connection.is_held):
-                data = out[0] if len(out) == 1 else b"".join(out)
-                sent = connection.transmit(data)
-                if sent == len(data):
-                    out.clear()
-                    output_bytes += sent
-                    connection.sent_bytes += sent
-                    connection.in_turn = False
-                    # An idle connection must not keep the arguments of its last requests.
-                    connection.requests = _NO_REQUESTS
-                    continue
-                # Nothing or only a part was taken: the rest is for the general way.
-                out[:] = [data[sent:]]
-            connection.is_idle = False
-            self._active.append(connection)
-        self._round.clear()
-        self.instance.stats.output_bytes += output_bytes
 
     def _accept(self, fd: int) -> None:
         listener = self.listeners.get(fd)
@@ -305,8 +222,7 @@ class Reactor:
             # The task that hears of the signal sets `stopping` when this turn is over.
             scripts.abandon()
             return
-        if self._round:
-            self._leave_round()
+        self._leave_short_way()
         if not self.engine.journal:
             for waiting in self._active:
                 if waiting.out and not waiting.gone and not self._flush_at_once(waiting):
@@ -318,26 +234,9 @@ class Reactor:
             elif connection is not scripts.caller and not self._serve_at_once(connection, event):
                 self.drop(connection)
 
-    def _leave_round(self) -> None:
-        """Have all connections of the round but the script's caller go on by the general way.
-
-        Those that have not had their turn get it now.
-        """
-        caller = self.instance.scripts.caller
-        others = [entry for entry in self._round if entry[0] is not caller]
-        # The round is under way: it goes on behind the caller's place, where nothing must be left.
-        self._round[:] = [entry for entry in self._round if entry[0] is caller]
-        for connection, *_ in self._answered:
-            connection.is_idle = False
-            self._active.append(connection)
-        self._answered.clear()
-        for connection, requests, _, _ in others:
-            connection.is_idle = False
-            if connection.next_request:
-                connection.commands_run += connection.next_request
-                connection.last_request = requests[connection.next_request - 1][0]
-                self._active.append(connection)
-                continue
+    def _leave_short_way(self) -> None:
+        """Have all connections but the script's caller go on by the general way, which may be their turn already."""
+        for connection in self._short_way.leave():
             if connection.out and self.engine.journal:
                 # Messages that others caused in this turn come first, and wait for the commit.
                 self._active.append(connection)
@@ -388,8 +287,7 @@ class Reactor:
             spent_ns = time.perf_counter_ns() - start_ns
             instance.latency.note("commit", spent_ns, self.engine.now_ms)
             instance.pacer.committed(spent_ns)
-        if self._round:
-            self._end_short_way()
+        self._short_way.finish()
         for connection in active:
             connection.in_turn = False
             if connection.gone:
@@ -467,7 +365,7 @@ class Reactor:
         log.warning("a script was stopped; nothing of what it and others did at the same time is kept")
         self.engine.rollback(0)
         self._take_woken()
-        for connection in [*self._active, *(work[0] for work in self._round)]:
+        for connection in [*self._active, *(work[0] for work in self._short_way.round)]:
             connection.out.clear()
 
     def _refuse_turn(self, exc: StorageError) -> None:
@@ -475,7 +373,7 @@ class Reactor:
         log.error("cannot write: %s; refusing writes until it works again", exc)
         self.instance.writes.store_failed(str(exc))
         refusal = reply.error(self.instance.writes.refusal())
-        for connection in [*self._active, *(work[0] for work in self._round)]:
+        for connection in [*self._active, *(work[0] for work in self._short_way.round)]:
             connection.refuse(refusal)
         self.instance.tracking.turn_failed()
         self._take_woken()

@@ -72,11 +72,14 @@ def run(session: Session, requests: list[list[bytes]], as_run: bool) -> bytes:
     client.out.clear()
     columns = [list(column) for column in zip(*requests, strict=True)]
     entry = TABLE[requests[0][0].decode()]
-    if not as_run or not dispatch.execute_run(client, entry, columns):
-        dispatch.execute_batch(client, requests, 0, len(requests))
-    replies = b"".join(client.out)
+    replies = dispatch.execute_run(client, entry, columns) if as_run else None
+    if replies is not None:
+        assert len(replies) == len(requests)
+        return b"".join(replies)
+    dispatch.execute_batch(client, requests, 0, len(requests))
+    joined = b"".join(client.out)
     client.out.clear()
-    return replies
+    return joined
 
 
 def contents(session: Session) -> list[bytes]:
@@ -129,7 +132,7 @@ def test_no_run_while_someone_hears_of_changes() -> None:
     session = prepared()
     columns = [[b"set", b"set"], [b"a", b"b"], [b"1", b"2"]]
     session.notify()
-    assert not dispatch.execute_run(session.client, TABLE["set"], columns)
+    assert None is dispatch.execute_run(session.client, TABLE["set"], columns)
     assert not session.engine.journal
 
 
@@ -137,12 +140,12 @@ def test_no_run_when_the_slow_log_wants_every_request() -> None:
     session = prepared()
     session.call(b"CONFIG", b"SET", b"slowlog-log-slower-than", b"0")
     columns = [[b"get", b"get"], [b"a", b"b"]]
-    assert not dispatch.execute_run(session.client, TABLE["get"], columns)
+    assert None is dispatch.execute_run(session.client, TABLE["get"], columns)
 
 
 def test_a_run_counts_its_calls() -> None:
     session = prepared()
     before = TABLE["get"].calls
-    assert dispatch.execute_run(session.client, TABLE["get"], [[b"get"] * 5, [b"string"] * 5])
+    replies = dispatch.execute_run(session.client, TABLE["get"], [[b"get"] * 5, [b"string"] * 5])
     assert TABLE["get"].calls == before + 5
-    assert b"".join(session.client.out) == b"$4\r\ntext\r\n" * 5
+    assert replies == [b"$4\r\ntext\r\n"] * 5

@@ -1,0 +1,205 @@
+"""The short way through a turn, for connections on which nothing is under way.
+
+What such a connection sends is mostly one or more whole, plain requests, and the replies mostly fit into its socket.
+Then nothing of what connection.py is for is needed: the requests join the turn's round, or a run together with other
+clients' requests of the same command (commands/runs.py), and the replies are sent after the commit. Whatever does not
+fit that mould goes on by the general way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diskkv.commands.dispatch import execute_round, execute_run
+from diskkv.commands.runs import Columns
+
+if TYPE_CHECKING:
+    from diskkv.commands.registry import Command
+    from diskkv.server.connection import Connection
+    from diskkv.services.instance import Instance
+
+_ROUND_REQUESTS = 2048
+"""More of one connection's pipeline waits for the next turn, so that others get theirs."""
+_NO_REQUESTS: list[list[bytes]] = []
+
+
+class Run:
+    """The requests of one command that came in one turn, from clients that use the same database and protocol."""
+
+    __slots__ = ("database", "pipelines", "resp", "rows", "singles")
+
+    def __init__(self, connection: Connection) -> None:
+        self.database = connection.db
+        self.resp = connection.resp
+        self.singles: list[Connection] = []
+        self.rows: list[list[bytes]] = []
+        """The request of each of `singles`."""
+        self.pipelines: list[tuple[Connection, Columns]] = []
+
+    def columns(self) -> Columns:
+        """The arguments of all requests: first those that came alone, then the pipelines'."""
+        if not self.rows:
+            first = self.pipelines[0][1]
+            if len(self.pipelines) == 1:
+                return first
+            columns: Columns = [[] for _ in first]
+        else:
+            columns = list(map(list, zip(*self.rows, strict=True)))
+        for _, more in self.pipelines:
+            for column, part in zip(columns, more, strict=True):
+                column += part
+        return columns
+
+
+class ShortWay:
+    """The requests of a turn that go the short way. Connections that leave it are appended to `active` or `dead`."""
+
+    def __init__(self, instance: Instance, active: list[Connection], dead: list[Connection]) -> None:
+        self.instance = instance
+        self.engine = instance.engine
+        self._active = active
+        self._dead = dead
+        self.round: list[tuple[Connection, list[list[bytes]], int, int]] = []
+        """Requests to be executed one by one; after `execute` all connections that are to be answered."""
+        self._runs: dict[Command, Run] = {}
+        self._answered: list[tuple[Connection, list[list[bytes]], int, int]] = []
+        """Connections whose run was executed, in the form of `round`."""
+
+    def take(self, connection: Connection) -> None:
+        """Receive from a connection; whole, plain requests join the turn's round or one of its runs."""
+        taken = connection.receive_plain()
+        if taken.__class__ is tuple:
+            size, requests, columns = taken
+            if columns is not None:
+                entry = connection.fast.get(columns[0][0])
+                if entry is None or entry.run_argc != len(columns) or not self._join_run(entry, connection, columns):
+                    self._join_round(connection, list(map(list, zip(*columns, strict=True))))
+            elif requests is not None:
+                connection.requests = requests
+                argv = requests[0]
+                entry = connection.fast.get(argv[0]) if len(requests) == 1 else None
+                run = None
+                if entry is not None and entry.run_argc == len(argv):
+                    run = self._runs.get(entry)
+                    if run is None:
+                        run = self._runs[entry] = Run(connection)
+                if run is not None and run.database is connection.db and run.resp == connection.resp:
+                    run.singles.append(connection)
+                    run.rows.append(argv)
+                else:
+                    self._join_round(connection, requests)
+            self.instance.stats.input_bytes += size
+            connection.received_bytes += size
+            connection.active_ms = self.engine.now_ms
+            connection.in_turn = True
+        elif taken is not None:
+            connection.is_idle = False
+            connection.in_turn = True
+            self._active.append(connection)
+            if not taken or not connection.take(taken):  # type: ignore[arg-type]
+                self._dead.append(connection)
+
+    def _join_round(self, connection: Connection, requests: list[list[bytes]]) -> None:
+        connection.requests = requests
+        connection.next_request = 0
+        self.round.append((connection, requests, 0, min(len(requests), _ROUND_REQUESTS)))
+
+    def _join_run(self, entry: Command, connection: Connection, columns: Columns) -> bool:
+        run = self._runs.get(entry)
+        if run is None:
+            run = self._runs[entry] = Run(connection)
+        elif run.database is not connection.db or run.resp != connection.resp:
+            return False
+        run.pipelines.append((connection, columns))
+        return True
+
+    def execute(self) -> None:
+        """Execute everything that was taken."""
+        if self._runs:
+            for entry, run in self._runs.items():
+                self._execute(entry, run)
+            self._runs.clear()
+        if self.round:
+            execute_round(self.instance, self.round)
+        if self._answered:
+            self.round += self._answered
+            self._answered.clear()
+
+    def _execute(self, entry: Command, run: Run) -> None:
+        """Execute a run; if that cannot be done as a whole, its requests join the round."""
+        singles = run.singles
+        replies = None
+        if run.pipelines or len(singles) > 1:
+            client = singles[0] if singles else run.pipelines[0][0]
+            replies = execute_run(client, entry, run.columns())
+        if replies is None:
+            # In front of the round: most of its requests came later, and a script among them may run for long.
+            behind, self.round[:] = self.round[:], []
+            for connection, argv in zip(singles, run.rows, strict=True):
+                self._join_round(connection, [argv])
+            for connection, columns in run.pipelines:
+                self._join_round(connection, list(map(list, zip(*columns, strict=True))))
+            self.round += behind
+            return
+        answered = self._answered
+        for connection, reply in zip(singles, replies, strict=False):
+            connection.out.append(reply)
+            connection.next_request = 1
+            answered.append((connection, connection.requests, 0, 1))
+        at = len(singles)
+        for connection, columns in run.pipelines:
+            count = len(columns[0])
+            connection.out.append(b"".join(replies[at : at + count]))
+            at += count
+            # As if one request had been executed, which stands for all of them.
+            connection.commands_run += count - 1
+            connection.requests = columns[:1]
+            connection.next_request = 1
+            answered.append((connection, connection.requests, 0, 1))
+
+    def finish(self) -> None:
+        """Send the replies; a connection on which something is left goes on by the general way."""
+        output_bytes = 0
+        for connection, requests, _, _ in self.round:
+            at = connection.next_request
+            connection.commands_run += at
+            connection.last_request = requests[at - 1][0]
+            out = connection.out
+            if at == len(requests) and out and not (connection.closing or connection.is_held):
+                data = out[0] if len(out) == 1 else b"".join(out)
+                sent = connection.transmit(data)
+                if sent == len(data):
+                    out.clear()
+                    output_bytes += sent
+                    connection.sent_bytes += sent
+                    connection.in_turn = False
+                    # An idle connection must not keep the arguments of its last requests.
+                    connection.requests = _NO_REQUESTS
+                    continue
+                # Nothing or only a part was taken: the rest is for the general way.
+                out[:] = [data[sent:]]
+            connection.is_idle = False
+            self._active.append(connection)
+        self.round.clear()
+        self.instance.stats.output_bytes += output_bytes
+
+    def leave(self) -> list[Connection]:
+        """While a script runs for long: have all connections but its caller go on by the general way.
+
+        Answers those whose requests have not been executed. The caller's other requests are executed later.
+        """
+        caller = self.instance.scripts.caller
+        others = [entry for entry in self.round if entry[0] is not caller]
+        # The round is under way: it goes on behind the caller's place, where nothing must be left.
+        self.round[:] = [entry for entry in self.round if entry[0] is caller]
+        waiting = []
+        for connection, requests, _, _ in [*self._answered, *others]:
+            connection.is_idle = False
+            if not connection.next_request:
+                waiting.append(connection)
+                continue
+            connection.commands_run += connection.next_request
+            connection.last_request = requests[connection.next_request - 1][0]
+            self._active.append(connection)
+        self._answered.clear()
+        return waiting
