@@ -5,6 +5,7 @@ Texts are `str`; bytes that are not UTF-8 are kept as surrogate escapes. The mes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -217,6 +218,22 @@ class Text(Kind):
 
     def describe(self) -> str:
         return self.what
+
+
+_WINDOW = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]-(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+
+
+class TimeWindow(Kind):
+    """A part of the day as HH:MM-HH:MM, which may go over midnight; empty for none."""
+
+    def parse(self, text: str) -> str:
+        if text and not _WINDOW.fullmatch(text):
+            msg = "argument must be a time window such as 02:00-05:00"
+            raise ConfigError(msg)
+        return text
+
+    def describe(self) -> str:
+        return "HH:MM-HH:MM"
 
 
 class Words(Kind):

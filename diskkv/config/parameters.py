@@ -128,6 +128,11 @@ def secret(doc: str, **options: Unpack[Options]) -> str:
     return cast(str, Parameter(kinds.Text(), "", doc, **options))
 
 
+def time_window(doc: str, **options: Unpack[Options]) -> str:
+    """Declare a part of the day, none by default."""
+    return cast(str, Parameter(kinds.TimeWindow(), "", doc, **options))
+
+
 def no_master(doc: str, **options: Unpack[Options]) -> str:
     """Declare the master, which must be none."""
     return cast(str, Parameter(kinds.NoMaster(), "", doc, **options))

@@ -31,6 +31,7 @@ from diskkv.config.parameters import (
     seconds,
     secret,
     text,
+    time_window,
     words,
     yes_no,
 )
@@ -140,6 +141,12 @@ class Storage:
     leveldb_mmap = yes_no(False, "Let LevelDB map tables into memory.", immutable=True)
     leveldb_compression = choice("snappy", "snappy none", "Compression of LevelDB's blocks.", immutable=True)
     leveldb_bloom_bits = integer(10, 0, 64, "Bits per key of LevelDB's Bloom filters; 0 for none.", immutable=True)
+    compaction_window = time_window(
+        "Local time of day, such as 02:00-05:00, in which everything is compacted once; empty for never."
+    )
+    compaction_io_limit = memory(
+        0, "Bytes per second that compactions may write, between their pieces of 64 MiB; 0 for no limit."
+    )
     active_expire = yes_no(True, "Delete expired keys in the background, not only when they are met.")
     active_expire_effort = integer(1, 1, 10, "How much time the deletion of expired keys may take.")
 

@@ -33,6 +33,7 @@ from diskkv.codec.keys import (
 from diskkv.config import Config
 from diskkv.engine.cache import Cache
 from diskkv.engine.database import Database
+from diskkv.engine.dead_space import SAMPLED, DeadSpace
 from diskkv.engine.rows import ABSENT, ELEMENT_TAG_BYTE, KIND_AT, Journal, Rows
 from diskkv.engine.store import Store
 from diskkv.engine.upgrades import require_current, stored_format
@@ -93,6 +94,8 @@ class Engine:
         self.emptied: list[tuple[bytes, bytes]] = []
         """Ranges of the store that lost many rows, to be compacted in the background."""
         self._removed: dict[int, int] = {}
+        self.dead_space = DeadSpace()
+        self._unsampled = 0
         self.read_only = False
         """The store takes no writes now: nothing that only helps is to be staged."""
         self.expiry_paused = False
@@ -223,6 +226,10 @@ class Engine:
                     put(prefix + key, STRING_TAG + value)
                 elif value is None:
                     delete(prefix + key)
+                    self._unsampled += 1
+                    if self._unsampled == SAMPLED:
+                        self._unsampled = 0
+                        self.dead_space.add_headers(prefix + key, SAMPLED)
                 else:
                     put(prefix + key, encode_header(value))
             if not database.mapped:

@@ -6,12 +6,13 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import plyvel
 
-from diskkv.engine import mmap_slots
+from diskkv.engine import mmap_slots, tables
 from diskkv.engine.checkpoint import Checkpointer, Step, Taken, no_step, sync_path
 from diskkv.errors import ConfigError, CorruptionError, StorageError
 
@@ -133,6 +134,11 @@ class LevelDBStore:
         except _FAILURES as exc:
             raise _storage_error(exc) from exc
 
+    def read_apart(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        # Closing LevelDB while a thread is inside an iterator would crash.
+        with self._compacting:
+            return list(islice(self.scan(start, stop), limit))
+
     def sync(self) -> None:
         # A synced write would hold LevelDB's writer lock for the whole fsync and stall every turn meanwhile. The
         # records are in the kernel already (LevelDB flushes each to its log file), so syncing the files is enough,
@@ -175,6 +181,13 @@ class LevelDBStore:
         except _FAILURES as exc:
             raise _storage_error(exc) from exc
         return rows
+
+    def split_keys(self, start: bytes, stop: bytes, slice_bytes: int) -> list[bytes]:
+        try:
+            text: bytes = self._db.get_property(b"leveldb.sstables") or b""
+        except _FAILURES as exc:
+            raise _storage_error(exc) from exc
+        return tables.split_keys(tables.parse_tables(text), start, stop, slice_bytes)
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,9 @@ class MemoryStore:
         keys: Iterator[bytes] = self._rows.irange(start, stop, (True, False), reverse)
         return keys
 
+    def read_apart(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        return list(islice(self.scan(start, stop), limit))
+
     def sync(self) -> None:
         """Nothing to do: memory is as stable as it gets."""
 
@@ -74,6 +78,9 @@ class MemoryStore:
         """Nothing is kept, so nothing can be."""
         message = "a store in memory has no files"
         raise StorageError(message)
+
+    def split_keys(self, start: bytes, stop: bytes, slice_bytes: int) -> list[bytes]:
+        return []
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         return 0

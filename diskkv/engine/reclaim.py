@@ -90,17 +90,21 @@ class Reclaimer:
             start, stop = object_range(ident) if what == GARBAGE_OBJECT else database_range(ident)
         # Going on behind the last deleted row instead of at `start` avoids walking over the tombstones left so far.
         position = self._position.get(garbage, start)
-        done = 0
+        done = size_bytes = 0
         for row, record in rows.scan(position, stop):
             if done >= limit:
                 self._position[garbage] = row
                 self._deleted[garbage] = self._deleted.get(garbage, 0) + done
+                self._engine.dead_space.add_rows(position, size_bytes)
                 return done
+            size_bytes += len(row) + len(record)
             if what == GARBAGE_DATABASE:
                 self._bury(ident, row, record)
             rows.delete(row)
             done += 1
         rows.delete(garbage)
+        if size_bytes:
+            self._engine.dead_space.add_rows(position, size_bytes)
         self._position.pop(garbage, None)
         if self._deleted.pop(garbage, 0) + done >= _COMPACT_ROWS:
             self.ranges.append((start, stop))
@@ -115,18 +119,22 @@ class Reclaimer:
         prefix = element_prefix(oid, KIND_LIST_ITEM)
         first, last = decode_index_range(raw)
         start, stop = prefix + encode_i64(first), prefix + encode_i64(last)
-        done = 0
-        for row, _ in rows.scan(start, stop, is_tail):
+        done = size_bytes = 0
+        for row, record in rows.scan(start, stop, is_tail):
             if done >= limit:
                 # A block that is not gone with all its long items stays garbage as a whole.
                 block = decode_i64(row[ELEMENT_PREFIX_SIZE : ELEMENT_PREFIX_SIZE + 8]) & BLOCK_MASK
                 left = (first, block + BLOCK_ITEMS) if is_tail else (block, last)
                 rows.put(garbage, encode_index_range(*left))
                 self._deleted[garbage] = self._deleted.get(garbage, 0) + done
+                self._engine.dead_space.add_rows(start, size_bytes)
                 return done
+            size_bytes += len(row) + len(record)
             rows.delete(row)
             done += 1
         rows.delete(garbage)
+        if size_bytes:
+            self._engine.dead_space.add_rows(start, size_bytes)
         if self._deleted.pop(garbage, 0) + done >= _COMPACT_ROWS:
             self.ranges.append((prefix, stop) if not is_tail else (start, object_range(oid)[1]))
         return done + 1

@@ -47,6 +47,9 @@ class Store(Protocol):
     def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
         """The keys alone, which is cheaper than `scan`."""
 
+    def read_apart(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """The first `limit` rows with start <= key < stop; may be called from another thread."""
+
     def sync(self) -> None:
         """Put everything written so far on stable storage."""
 
@@ -62,6 +65,9 @@ class Store(Protocol):
         May be called from another thread, and goes on beside writes. Where links cannot be had, what is not in
         `earlier`, an older checkpoint, is copied. See checkpoint.py.
         """
+
+    def split_keys(self, start: bytes, stop: bytes, slice_bytes: int) -> list[bytes]:
+        """Keys inside of start < key < stop, in order, that cut the range into slices of about this size on disk."""
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         """About how much the range takes on disk; unflushed writes may be missing."""

@@ -1,8 +1,7 @@
-"""Work beside the turns: the sync of every second, idle clients, compaction of emptied ranges, recovery."""
+"""Work beside the turns: the sync of every second, idle clients, compactions, recovery."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -17,7 +16,6 @@ log = logging.getLogger(__name__)
 _SYNC_INTERVAL_S = 1.0
 _CRON_INTERVAL_S = 0.1
 _RETRY_INTERVAL_S = 1.0
-_COMPACT_INTERVAL_S = 1.0
 
 
 async def run_background(reactor: Reactor) -> None:
@@ -27,7 +25,6 @@ async def run_background(reactor: Reactor) -> None:
         nursery.start_soon(_sync_every_second, reactor)
         nursery.start_soon(_cron, reactor)
         nursery.start_soon(_retry_writes, reactor)
-        nursery.start_soon(_compact_emptied, reactor)
 
 
 async def _run_beside(work: Callable[[], None], finish: Callable[[], None]) -> None:
@@ -64,6 +61,7 @@ async def _cron(reactor: Reactor) -> None:
         instance.writes.check_space()
         instance.saves.check_interval()
         reactor.heartbeat()
+        instance.compactions.poll()
         reactor.wake_listeners()
         now_ms = time.time_ns() // 1_000_000
         over_limit = [
@@ -92,22 +90,7 @@ async def _retry_writes(reactor: Reactor) -> None:
     instance = reactor.instance
     while True:
         await trio.sleep(_RETRY_INTERVAL_S)
-        if instance.writes.failed is not None and not reactor.compacting:
+        if instance.writes.failed is not None and not instance.compactions.in_store:
             instance.writes.try_again()
             if instance.writes.failed is None:
                 log.info("writes work again")
-
-
-async def _compact_emptied(reactor: Reactor) -> None:
-    """Hand ranges that the reclaimer emptied to the store's compaction, one at a time, in a thread."""
-    ranges = reactor.instance.reclaimer.ranges
-    while True:
-        await trio.sleep(_COMPACT_INTERVAL_S)
-        if ranges:
-            start, stop = ranges.pop(0)
-            reactor.compacting = True
-            try:
-                with contextlib.suppress(StorageError):
-                    await trio.to_thread.run_sync(reactor.engine.store.compact, start, stop)
-            finally:
-                reactor.compacting = False

@@ -57,8 +57,6 @@ class Reactor:
         self.stopping = False
         self.signalled = False
         """A signal that ends the process has come; set at once, while `stopping` needs a task to run."""
-        self.compacting = False
-        """A thread is inside the store, which must not be closed meanwhile."""
         self.sync_always = False
         self._configure_sync()
         instance.config.on_change("appendfsync", self._configure_sync)

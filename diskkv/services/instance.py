@@ -24,6 +24,7 @@ from diskkv.errors import StorageError
 from diskkv.services.blocking import Blocking
 from diskkv.services.client import Client
 from diskkv.services.clients import describe
+from diskkv.services.compaction import Compactions
 from diskkv.services.latency import LatencyMonitor
 from diskkv.services.login import Login
 from diskkv.services.memory import resident_bytes
@@ -114,6 +115,7 @@ class Instance:
         self.engine.on_open = self.refresh_observer
         self.scripts = Scripts(self)
         self.saves = Saves(self)
+        self.compactions = Compactions(self)
         self._follow_config()
 
     def _follow_config(self) -> None:
@@ -353,7 +355,7 @@ class Instance:
             self.unpause()
         if self.pacer.holding and not self.pause_until_ms and self.pacer.due_ms <= now_ms:
             self.pacer.release()
-        limit = _BUSY_ROWS if busy else _IDLE_ROWS
+        limit = _BUSY_ROWS if busy and not self.compactions.wants_reclaim else _IDLE_ROWS
         start_ns = time.perf_counter_ns()
         if self._next_sweep_ms <= now_ms:
             sweep(self.engine, limit)

@@ -79,3 +79,17 @@ def leveldb(instance: Instance) -> Iterable[tuple[str, object]]:
     yield "leveldb_stalls", pacer.stalls
     yield "leveldb_stalled_ms", pacer.stalled_ns // 1_000_000
     yield "leveldb_longest_stall_ms", pacer.longest_stall_ns // 1_000_000
+    yield from _compaction(instance)
+
+
+def _compaction(instance: Instance) -> Iterator[tuple[str, object]]:
+    compactions = instance.compactions
+    job = compactions.current
+    yield "compaction_in_progress", int(job is not None)
+    yield "compaction_reason", "" if job is None else job.reason
+    yield "compaction_pieces_left", 0 if job is None else len(job.pieces)
+    yield "compaction_queued", compactions.queued
+    yield "compactions_completed", compactions.completed
+    yield "compactions_failed", compactions.failed
+    yield "compaction_written_mb", compactions.written_mib
+    yield "compaction_last_ms", compactions.last_duration_ms

@@ -3,54 +3,82 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
+from collections.abc import Callable
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
 
-from diskkv.codec.keys import database_range, header_prefix, prefix_successor
-from diskkv.config import Config
+from diskkv.codec.header import Header
+from diskkv.codec.keys import database_range, header_prefix, object_range, prefix_successor
+from diskkv.codec.numbers import parse_memory
+from diskkv.config import BY_NAME, Config
 from diskkv.engine.engine import Engine
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.engine.reclaim import Reclaimer
 from diskkv.errors import ConfigError
+from diskkv.services.compaction import PIECE_BYTES, WHOLE, Range, in_window, join_objects
 from tools.ctl import live
+from tools.ctl.live import Server
 from tools.ctl.output import Outcome, size
-from tools.ctl.stats import files
-from tools.ctl.store import add_target, database, opened, store_path
+from tools.ctl.stats import files, parse_levels
+from tools.ctl.store import add_target, database, headers, opened, store_path
 
 NAME = "compact"
-HELP = "give back the space of deleted data now"
+HELP = "give back the space of what was deleted"
 DESCRIPTION = """\
-Finish reclaiming what was deleted, then rewrite LevelDB's tables without it. That takes up to the size of the data in
-free space, and reads and writes all of it, or the headers of one database or prefix. A server does it in the
-background (COMPACT) while it serves clients; diskkvctl waits for the end.
+Give back the space of what was deleted or overwritten, by rewriting LevelDB's tables; this takes free space meanwhile,
+at most as much as the data has.
+
+Of a running server (--url): with its COMPACT command, while it serves clients. Of a stopped server's directory (--dir):
+at once. A daily compaction of a running server is its parameter compaction-window.
 """
 EPILOG = """\
 examples:
-  diskkvctl compact --dir data
-  diskkvctl compact --url redis://localhost --io-limit 20mb
+  diskkvctl compact --dir /var/lib/diskkv
+  # 20 MB/s at most, and only at night: waits for 1 o'clock, goes on in the next night if it must
+  diskkvctl compact --dir /var/lib/diskkv --io-limit 20mb --window 01:00-05:00
+  # the keys session:* of database 2
+  diskkvctl compact --url redis://localhost --db 2 --prefix session:
 """
 
 _SLICE_ROWS = 10_000
-_FIRST = b""
-_LAST = b"\xff" * 8
+_POLL_S = 0.2
+_WINDOW_POLL_S = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of compact."""
     add_target(parser)
-    parser.add_argument("--db", type=int, metavar="INDEX", help="only the headers of this database (default: all rows)")
-    parser.add_argument("--prefix", type=os.fsencode, default=b"", help="only the headers of keys that start with this")
-    parser.add_argument("--io-limit", metavar="SIZE", help="bytes a second to read and write (with --url)")
+    parser.add_argument("--db", type=int, metavar="INDEX", help="only this database (default: all rows)")
+    add = parser.add_argument
+    add("--prefix", metavar="PREFIX", help="only keys that begin so, of database 0 unless --db is given")
+    add("--io-limit", type=_bytes_per_s, default=0, metavar="BYTES", help="write so much a second at most")
+    add("--window", type=_window, default="", metavar="HH:MM-HH:MM", help="only at this time of the day")
+
+
+def _bytes_per_s(text: str) -> int:
+    try:
+        return parse_memory(text)
+    except ValueError:
+        message = f"{text!r} is no number of bytes such as 20mb"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def _window(text: str) -> str:
+    try:
+        found: str = BY_NAME["compaction-window"].kind.parse(text)
+    except ConfigError:
+        message = f"{text!r} is no time window such as 01:00-05:00"
+        raise argparse.ArgumentTypeError(message) from None
+    return found
 
 
 def run(options: argparse.Namespace) -> Outcome:
     """Reclaim, compact, and say what came back."""
     if options.url is not None:
-        return _live(options)
-    if options.io_limit:
-        message = "--io-limit is for a running server: in a directory nothing else is held up"
-        raise ConfigError(message)
-    path = store_path(options.dir)
+        with live.connected(options.url) as server:
+            return _run_live(server, options)
     before = _directory_bytes(options)
     began = time.monotonic()
     with opened(options.dir) as store:
@@ -60,52 +88,100 @@ def run(options: argparse.Namespace) -> Outcome:
         while reclaimer.step(_SLICE_ROWS):
             engine.commit()
         engine.commit(sync=True)
-        store.compact(*_range(store, options))
+        compact_ranges(store, _ranges(store, options), options.io_limit, options.window)
     data = {
-        "directory": str(path),
+        "directory": str(store_path(options.dir)),
         "reclaimed_rows": reclaimer.reclaimed_rows,
         "before_bytes": before,
         "after_bytes": _directory_bytes(options),
         "seconds": time.monotonic() - began,
     }
+    return _outcome(data)
+
+
+def _outcome(data: dict[str, Any]) -> Outcome:
     lines = [
-        f"reclaimed  {reclaimer.reclaimed_rows:,} rows",
-        f"size       {size(before)} -> {size(_directory_bytes(options))}",
+        f"reclaimed  {data['reclaimed_rows']:,} rows",
+        f"size       {size(data['before_bytes'])} -> {size(data['after_bytes'])}",
         f"time       {data['seconds']:.1f} s",
     ]
     return Outcome(lines, data)
 
 
-def _range(store: LevelDBStore, options: argparse.Namespace) -> tuple[bytes, bytes]:
-    if options.db is None and not options.prefix:
-        return _FIRST, _LAST
-    db_id = database(store, options.db or 0).id
-    if not options.prefix:
-        return database_range(db_id)
-    start = header_prefix(db_id) + options.prefix
-    return start, prefix_successor(start)
+def _ranges(store: LevelDBStore, options: argparse.Namespace) -> list[Range]:
+    """The rows to compact: headers, and the rows of their big values."""
+    if options.db is None and options.prefix is None:
+        return [WHOLE]
+    ident = database(store, options.db or 0).id
+    prefix = (options.prefix or "").encode("utf-8", "surrogateescape")
+    start, stop = database_range(ident)
+    if prefix:
+        start = header_prefix(ident) + prefix
+        stop = prefix_successor(start)
+    values = (value for _, _, value in headers(store, ident, prefix))
+    oids = sorted(value.oid for value in values if isinstance(value, Header) and value.oid)
+    return [(start, stop), *((object_range(first)[0], object_range(last)[1]) for first, last in join_objects(oids))]
 
 
-def _live(options: argparse.Namespace) -> Outcome:
-    command: list[bytes | str | int] = ["COMPACT"]
+def compact_ranges(
+    store: LevelDBStore,
+    ranges: list[Range],
+    io_limit: int,
+    window: str,
+    now: Callable[[], datetime] = datetime.now,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Compact piece after piece, within `io_limit` bytes per second (0: no limit) and a window of the day (or "")."""
+    for start, stop in ranges:
+        for piece in pairwise([start, *store.split_keys(start, stop, PIECE_BYTES), stop]):
+            while window and not in_window(window, now()):
+                sleep(_WINDOW_POLL_S)
+            before_mib = _written_mib(store)
+            began_s = time.monotonic()
+            store.compact(*piece)
+            if io_limit:
+                allowed_s = (_written_mib(store) - before_mib) * (1 << 20) / io_limit
+                sleep(max(0.0, allowed_s - (time.monotonic() - began_s)))
+
+
+def _written_mib(store: LevelDBStore) -> float:
+    return sum(level["written_mib"] for level in parse_levels(store.property("leveldb.stats") or ""))
+
+
+def _run_live(server: Server, options: argparse.Namespace) -> Outcome:
+    """Have the server do it, and wait for the end. At the end of the window it is stopped."""
+    request: list[bytes | str | int] = ["COMPACT"]
     if options.db is not None:
-        command += ["DB", options.db]
-    if options.prefix:
-        command += ["PREFIX", options.prefix]
+        request += ["DB", options.db]
+    if options.prefix is not None:
+        request += ["PREFIX", options.prefix.encode("utf-8", "surrogateescape")]
     if options.io_limit:
-        command += ["IOLIMIT", options.io_limit]
+        request += ["IOLIMIT", options.io_limit]
+    while options.window and not in_window(options.window, datetime.now()):
+        time.sleep(_WINDOW_POLL_S)
     began = time.monotonic()
-    with live.connected(options.url, timeout_s=None) as server:
-        before = _leveldb_mb(server)
-        server.call(*command, "WAIT")
-        after = _leveldb_mb(server)
-    data = {"before_mb": before, "after_mb": after, "seconds": time.monotonic() - began}
-    lines = [f"tables     {before} MB -> {after} MB", f"time       {data['seconds']:.1f} s"]
-    return Outcome(lines, data)
-
-
-def _leveldb_mb(server: live.Server) -> int:
-    return int(server.info("leveldb").get("leveldb_size_mb", 0))
+    info = server.info("leveldb", "reclaim")
+    before = {name: int(info.get(name, 0)) for name in ("leveldb_size_mb", "reclaimed_rows", "compactions_completed")}
+    server.call(*request)
+    while True:
+        time.sleep(_POLL_S)
+        info = server.info("leveldb", "reclaim")
+        if info["compaction_queued"] == "0":
+            break
+        if options.window and not in_window(options.window, datetime.now()):
+            server.call("COMPACT", "STOP")
+            break
+    data = {
+        "server": server.name,
+        "reclaimed_rows": int(info["reclaimed_rows"]) - before["reclaimed_rows"],
+        "before_bytes": before["leveldb_size_mb"] << 20,
+        "after_bytes": int(info.get("leveldb_size_mb", 0)) << 20,
+        "seconds": time.monotonic() - began,
+    }
+    if int(info["compactions_completed"]) == before["compactions_completed"]:
+        message = f"{server.name}: the compaction did not come to its end"
+        raise ConfigError(message)
+    return _outcome(data)
 
 
 def _directory_bytes(options: argparse.Namespace) -> int:
