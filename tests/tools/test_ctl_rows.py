@@ -162,7 +162,6 @@ def test_groups_are_bounded(
 def test_bad_options_are_refused(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "du", "--dir", directory, "--depth", 0)[0] == 1
     assert run(capsys, "du", "--dir", directory, "--separator", "")[0] == 1
-    assert run(capsys, "compact", "--dir", directory, "--io-limit", "1mb")[0] == 1
 
 
 def test_compacting_a_prefix(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

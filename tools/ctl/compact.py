@@ -36,7 +36,7 @@ at once. A daily compaction of a running server is its parameter compaction-wind
 EPILOG = """\
 examples:
   diskkvctl compact --dir /var/lib/diskkv
-  # 20 MB/s at most, and only at night: waits for 1 o'clock, goes on in the next night if it must
+  # 20 MB/s at most, and only at night, if need be in several nights
   diskkvctl compact --dir /var/lib/diskkv --io-limit 20mb --window 01:00-05:00
   # the keys session:* of database 2
   diskkvctl compact --url redis://localhost --db 2 --prefix session:
