@@ -51,6 +51,8 @@ def server(instance: Instance) -> Fields:
     yield "arch_bits", 64
     yield "monotonic_clock", "POSIX clock_gettime"
     yield "multiplexing_api", "epoll" if hasattr(select, "epoll") else "poll"
+    yield "atomicvar_api", "none"
+    yield "gcc_version", platform.python_compiler().removeprefix("GCC ").partition(" ")[0]
     yield "process_id", os.getpid()
     yield "process_supervised", instance.supervised
     yield "run_id", instance.run_id
@@ -98,6 +100,7 @@ def memory(instance: Instance) -> Fields:
     yield from _sized("used_memory", found.resident_bytes)
     yield from _sized("used_memory_rss", found.resident_bytes)
     yield from _sized("used_memory_peak", found.peak_bytes)
+    yield "used_memory_peak_time", instance.stats.peak.time_s
     yield "used_memory_peak_perc", f"{100 * found.resident_bytes / found.peak_bytes:.2f}%"
     yield "used_memory_overhead", found.overhead_bytes
     yield "used_memory_startup", found.startup_bytes
@@ -108,19 +111,7 @@ def memory(instance: Instance) -> Fields:
     yield "allocator_resident", found.resident_bytes
     yield "allocator_muzzy", 0
     yield from _sized("total_system_memory", total)
-    yield from _gauges(
-        instance,
-        "used_memory_lua",
-        "used_memory_vm_eval",
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-        "used_memory_vm_total",
-        "used_memory_functions",
-        "used_memory_scripts",
-    )
+    yield from _script_memory(instance)
     yield from _sized("maxmemory", instance.config.maxmemory)
     yield "maxmemory_policy", instance.config.maxmemory_policy
     yield "allocator_frag_ratio", "1.00"
@@ -134,14 +125,34 @@ def memory(instance: Instance) -> Fields:
     yield "mem_not_counted_for_evict", 0
     yield "mem_replication_backlog", 0
     yield "mem_total_replication_buffers", 0
+    yield "mem_replica_full_sync_buffer", 0
     yield "mem_clients_slaves", 0
     yield "mem_clients_normal", found.clients_bytes
     yield "mem_cluster_links", 0
     yield "mem_aof_buffer", 0
     yield "mem_allocator", "libc"
+    yield "mem_overhead_db_hashtable_rehashing", 0
     yield "active_defrag_running", 0
     yield "lazyfree_pending_objects", instance.reclaimer.backlog() if not instance.reclaimer.idle else 0
     yield "lazyfreed_objects", 0
+
+
+def _script_memory(instance: Instance) -> Fields:
+    lua, total, scripts = (_gauge(instance, f"used_memory_{what}") for what in ("lua", "vm_total", "scripts"))
+    yield "used_memory_lua", lua
+    yield from _gauges(instance, "used_memory_vm_eval")
+    yield "used_memory_lua_human", human_size(lua)
+    yield from _gauges(
+        instance,
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+    )
+    yield from _sized("used_memory_vm_total", total)
+    yield from _gauges(instance, "used_memory_functions")
+    yield from _sized("used_memory_scripts", scripts)
 
 
 def _sized(name: str, size_bytes: int) -> Fields:
@@ -187,6 +198,13 @@ def persistence(instance: Instance) -> Fields:
     yield "backup_last", "" if saves.last_path is None else saves.last_path.absolute()
 
 
+def threads(instance: Instance) -> Fields:
+    """One thread serves all clients."""
+    counts = instance.stats
+    connected = len(instance.clients)
+    yield "io_thread_0", f"clients={connected},reads={counts.turns},writes={instance.engine.commits}"
+
+
 def stats(instance: Instance) -> Fields:
     """Counters since the start or CONFIG RESETSTAT."""
     counts = instance.stats
@@ -210,7 +228,7 @@ def stats(instance: Instance) -> Fields:
     yield "expired_keys", engine.expired_keys
     yield "expired_stale_perc", "0.00"
     yield "expired_time_cap_reached_count", 0
-    yield "expire_cycle_cpu_milliseconds", 0
+    yield "expire_cycle_cpu_milliseconds", counts.sweep_ns // 1_000_000
     yield "evicted_keys", 0
     yield "evicted_clients", 0
     yield from _gauges(instance, "evicted_scripts")
@@ -235,22 +253,36 @@ def stats(instance: Instance) -> Fields:
     yield "total_writes_processed", engine.commits
     yield "io_threaded_reads_processed", 0
     yield "io_threaded_writes_processed", 0
+    yield "io_threaded_total_prefetch_batches", 0
+    yield "io_threaded_total_prefetch_entries", 0
     yield "client_query_buffer_limit_disconnections", counts.input_buffer_limit_disconnections
     yield "client_output_buffer_limit_disconnections", counts.output_buffer_limit_disconnections
     yield "reply_buffer_shrinks", 0
     yield "reply_buffer_expands", 0
-    yield "eventloop_cycles", counts.turns
-    yield "instantaneous_eventloop_cycles_per_sec", counts.turns_per_second
+    yield from _event_loop(instance)
     for reason, count in instance.acl.log.denials.items():
         short = {"command": "cmd"}.get(reason, reason)
         yield f"acl_access_denied_{short}", count
 
 
+def _event_loop(instance: Instance) -> Fields:
+    counts = instance.stats
+    yield "eventloop_cycles", counts.turns
+    yield "eventloop_duration_sum", counts.busy_us
+    yield "eventloop_duration_cmd_sum", sum(entry.usec_ns for entry in entries(instance)) // 1000
+    yield "instantaneous_eventloop_cycles_per_sec", counts.turns_per_second
+    yield "instantaneous_eventloop_duration_usec", counts.us_per_turn
+
+
 def _gauges(instance: Instance, *names: str) -> Fields:
     """Numbers that services announce in `Instance.gauges`; 0 for what none of them announces."""
     for name in names:
-        gauge = instance.gauges.get(name)
-        yield name, 0 if gauge is None else gauge()
+        yield name, _gauge(instance, name)
+
+
+def _gauge(instance: Instance, name: str) -> int:
+    gauge = instance.gauges.get(name)
+    return 0 if gauge is None else gauge()
 
 
 def replication(instance: Instance) -> Fields:
@@ -377,6 +409,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Instance], Fields]]] = {
     "clients": ("Clients", clients),
     "memory": ("Memory", memory),
     "persistence": ("Persistence", persistence),
+    "threads": ("Threads", threads),
     "stats": ("Stats", stats),
     "replication": ("Replication", replication),
     "cpu": ("CPU", cpu),

@@ -360,6 +360,7 @@ class Instance:
         if self._next_sweep_ms <= now_ms:
             sweep(self.engine, limit)
         swept_ns = time.perf_counter_ns()
+        self.stats.sweep_ns += swept_ns - start_ns
         self.latency.note("expire-cycle", swept_ns - start_ns, now_ms)
         if self.can_reclaim:
             self.reclaimer.step(limit)

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 _SAMPLES = 16
+
+
+def busy_us() -> int:
+    """Processor time of this thread, which serves all clients, in us."""
+    used = resource.getrusage(resource.RUSAGE_THREAD)
+    return round((used.ru_utime + used.ru_stime) * 1e6)
+
+
+@dataclass(slots=True)
+class Peak:
+    """The most memory that the process ever had, and when (Unix time); not reset."""
+
+    size_bytes: int = 0
+    time_s: int = field(default_factory=lambda: int(time.time()))
+
+    def look(self) -> None:
+        """Notice a new peak; called often."""
+        size_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if size_bytes > self.size_bytes:
+            self.size_bytes = size_bytes
+            self.time_s = int(time.time())
 
 
 @dataclass(slots=True)
@@ -20,20 +43,26 @@ class Stats:
     output_buffer_limit_disconnections: int = 0
     unexpected_errors: int = 0
     turns: int = 0
+    sweep_ns: int = 0
+    """How long the sweeper of expired keys ran."""
+    busy_before_us: int = field(default_factory=busy_us)
+    """Processor time that does not count: from before the reset."""
+    peak: Peak = field(default_factory=Peak)
     errors: Counter[bytes] = field(default_factory=Counter)
     """Error replies by their code."""
-    _samples: list[tuple[float, int, int, int, int]] = field(default_factory=list)
-    """(time in s, commands, input bytes, output bytes, turns), the newest last."""
+    _samples: list[tuple[float, int, int, int, int, int]] = field(default_factory=list)
+    """(time in s, commands, input bytes, output bytes, turns, processor time in us), the newest last."""
 
     def reset(self) -> None:
         """Back to zero."""
-        fresh = Stats()
+        fresh = Stats(peak=self.peak)
         for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))
 
     def sample(self, now_s: float, commands: int) -> None:
         """Remember the counters at this time, for the rates of the last seconds."""
-        self._samples.append((now_s, commands, self.input_bytes, self.output_bytes, self.turns))
+        self.peak.look()
+        self._samples.append((now_s, commands, self.input_bytes, self.output_bytes, self.turns, self.busy_us))
         del self._samples[:-_SAMPLES]
 
     @property
@@ -55,6 +84,17 @@ class Stats:
     def turns_per_second(self) -> int:
         """How many turns of the server's loop a second."""
         return round(self._rate(4))
+
+    @property
+    def busy_us(self) -> int:
+        """Processor time of the server's loop in us."""
+        return busy_us() - self.busy_before_us
+
+    @property
+    def us_per_turn(self) -> int:
+        """Processor time of a turn, over the samples taken last."""
+        turns = self._rate(4)
+        return round(self._rate(5) / turns) if turns else 0
 
     def _rate(self, column: int) -> float:
         if len(self._samples) < 2:
