@@ -44,7 +44,7 @@ CONFIG GET maxclients
 CONFIG GET proto-max-bulk-len
 CONFIG GET client-query-buffer-limit
 CONFIG GET client-output-buffer-limit
-CONFIG GET slowlog-*
+CONFIG GET slowlog-[lm]*
 CONFIG GET maxmemory
 CONFIG GET maxmemory-policy
 CONFIG GET save
