@@ -66,7 +66,7 @@ def _attempt(make: Callable[[Reactor], str], reactor: Reactor) -> str:
 
 
 def _requests(reactor: Reactor) -> str:
-    shown = [f"client {connection.id}: {count} {name}" for connection, name, count in reactor.unanswered_runs]
+    shown = [f"client {connection.id}: {count} {name}" for connection, name, count in reactor.unanswered_pipelines]
     shown += [line for connection in reactor.unanswered for line in _requests_of(reactor, connection)]
     return "\n".join(islice(shown, _SHOWN_CLIENTS * _SHOWN_REQUESTS)) or "(none)"
 

@@ -382,9 +382,9 @@ class Reactor:
         return [connection for connection in self.connections.values() if connection.requests]
 
     @property
-    def unanswered_runs(self) -> list[tuple[Connection, str, int]]:
+    def unanswered_pipelines(self) -> list[tuple[Connection, str, int]]:
         """(connection, command, how many) of requests that are executed together."""
-        return [(connection, entry.name, len(columns[0])) for connection, entry, columns in self._runs]
+        return self._short_way.pipelines()
 
     def abandon(self) -> None:
         """A bug ended the turn: nothing of it is committed, so none of its replies may leave."""

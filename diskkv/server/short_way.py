@@ -99,6 +99,14 @@ class ShortWay:
             if not taken or not connection.take(taken):  # type: ignore[arg-type]
                 self._dead.append(connection)
 
+    def pipelines(self) -> list[tuple[Connection, str, int]]:
+        """(connection, command, how many) of the pipelines in the turn's runs."""
+        return [
+            (connection, entry.name, len(columns[0]))
+            for entry, run in self._runs.items()
+            for connection, columns in run.pipelines
+        ]
+
     def _join_round(self, connection: Connection, requests: list[list[bytes]]) -> None:
         connection.requests = requests
         connection.next_request = 0
