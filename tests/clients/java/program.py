@@ -14,7 +14,8 @@ SOURCE = Path(__file__).with_name("Client.java")
 def command(directory: Path) -> list[str | Path]:
     java, javac = tool("java"), tool("javac")
     jar = jedis_jar(directory)
-    build([javac, "-J-XX:TieredStopAtLevel=1", "-Xlint:all,-processing", "-Werror", "-cp", jar, "-d", ".", SOURCE], directory)
+    flags = ["-J-XX:TieredStopAtLevel=1", "-Xlint:all,-processing", "-Werror"]
+    build([javac, *flags, "-cp", jar, "-d", ".", SOURCE], directory)
     # Short runs gain nothing from the second compiler.
     return [java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{jar}:{directory}", "Client"]
 

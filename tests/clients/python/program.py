@@ -1,4 +1,4 @@
-"""Python: redis-py, blocking and with asyncio, coredis, and Valkey's GLIDE, in the interpreter that runs the tests."""
+"""Python: redis-py, blocking and with asyncio, and coredis, in the interpreter that runs the tests."""
 
 from __future__ import annotations
 
@@ -19,5 +19,6 @@ def _program(library: str, module: str, script: str, **options: object) -> Progr
 
 PROGRAMS = [
     _program("redis-py", "redis", "redis_py.py"),
+    _program("coredis", "coredis", "coredis_client.py"),
     _program("redis-py asyncio", "redis.asyncio", "redis_py_asyncio.py"),
 ]
