@@ -56,7 +56,9 @@ class BackupDirectory:
 
         `facts` are kept with it. Raises OSError, StorageError, and ConfigError when another process is at it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.path.is_dir():
+            self.path.mkdir(parents=True, exist_ok=True)
+            sync_path(self.path.parent)
         with self._locked():
             self._clean()
             known = self.checkpoints()

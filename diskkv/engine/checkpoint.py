@@ -12,7 +12,8 @@ order that makes any interleaving with LevelDB's own thread harmless:
 3. The live tables are linked. When one has gone, a compaction has replaced it meanwhile, and the manifest has the edit:
    it is all done once more, which links only the tables that are new.
 
-Nothing holds up the server: all this happens in another thread, and takes some 10 us for each table.
+Nothing holds up the server: all this happens in another thread. 10,000 tables (78 GiB) take about 0.2 s, and as long
+again to be looked over and described; beside a thread that never rests twice that.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ class Checkpointer:
                 message = "LevelDB replaces its tables faster than they can be taken"
                 raise StorageError(message)
         _remove_strays(target, set(self._reader.tables))
-        _finish(target)
-        found = contents(target)
-        taken.tables, taken.size_bytes = len(found.tables), found.size_bytes
+        others = _finish(target)
+        taken.tables = len(self._reader.tables)
+        taken.size_bytes = sum(self._reader.tables.values()) + sum(path.stat().st_size for path in others)
         return taken
 
     def make_elsewhere(self, target: Path, earlier: Path | None, step: Step = no_step) -> Taken:
@@ -117,15 +118,17 @@ class Checkpointer:
 
     def _take_tables(self, target: Path, taken: Taken, step: Step) -> None:
         there = set(os.listdir(target))
+        # There may be many thousands: text is several times faster than Path.
+        source, copy = f"{self._source}{os.sep}", f"{target}{os.sep}"
         for number, size_bytes in self._reader.tables.items():
             name = f"{number:06d}.ldb"
             if name in there or f"{number:06d}.sst" in there:
                 continue
             try:
-                copied = place(self._source / name, target / name)
+                copied = place(source + name, copy + name)
             except FileNotFoundError:
                 name = f"{number:06d}.sst"
-                copied = place(self._source / name, target / name)
+                copied = place(source + name, copy + name)
             if copied:
                 taken.copied_tables += 1
                 taken.copied_bytes += size_bytes
@@ -193,14 +196,17 @@ def contents(store: Path) -> Contents:
         raise CorruptionError(message) from exc
     reader = ManifestReader()
     reader.feed(raw)
+    with os.scandir(store) as entries:
+        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(_TABLE_SUFFIXES)}
     tables: dict[Path, int] = {}
-    for number, size_bytes in reader.tables.items():
-        path = next((found for suffix in _TABLE_SUFFIXES if (found := store / f"{number:06d}{suffix}").exists()), None)
-        if path is None or path.stat().st_size != size_bytes:
-            what = "is missing" if path is None else f"has {path.stat().st_size} bytes instead of {size_bytes}"
+    for number, expected_bytes in reader.tables.items():
+        name = f"{number:06d}.ldb" if f"{number:06d}.ldb" in sizes else f"{number:06d}.sst"
+        size_bytes = sizes.get(name)
+        if size_bytes != expected_bytes:
+            what = "is missing" if size_bytes is None else f"has {size_bytes} bytes instead of {expected_bytes}"
             message = f"table {number:06d} of {store} {what}"
             raise CorruptionError(message)
-        tables[path] = size_bytes
+        tables[store / name] = expected_bytes
     logs = sorted(path for path in store.glob("*.log") if int(path.stem) >= reader.log_number)
     if not logs:
         message = f"{store} has no write-ahead log from number {reader.log_number} on"
@@ -251,14 +257,14 @@ def is_same_file_system(first: Path, second: Path) -> bool:
     return first.stat().st_dev == second.stat().st_dev
 
 
-def place(source: Path, target: Path) -> bool:
+def place(source: Path | str, target: Path | str) -> bool:
     """Link a file, or copy it where that cannot be; whether it was copied. Raises OSError."""
     try:
         os.link(source, target)
     except OSError as exc:
         if exc.errno not in _NO_LINKS:
             raise
-        copy_file(source, target)
+        copy_file(Path(source), Path(target))
         return True
     return False
 
@@ -289,12 +295,16 @@ def _remove_strays(target: Path, tables: set[int]) -> None:
             os.unlink(target / name)
 
 
-def _finish(store: Path) -> None:
-    """Bring the changing files and the directory itself to stable storage; LevelDB has done so with tables."""
-    for path in store.iterdir():
-        if not path.name.endswith(_TABLE_SUFFIXES):
-            sync_path(path)
+def _finish(store: Path) -> list[Path]:
+    """Bring the changing files and the directory itself to stable storage; LevelDB has done so with tables.
+
+    Answers these files.
+    """
+    others = [store / name for name in os.listdir(store) if not name.endswith(_TABLE_SUFFIXES)]
+    for path in others:
+        sync_path(path)
     sync_path(store)
+    return others
 
 
 def sync_path(path: Path) -> None:
@@ -313,7 +323,10 @@ def sync_path(path: Path) -> None:
 
 
 def describe(checkpoint: Path, facts: dict[str, Any]) -> None:
-    """Write what is known of a checkpoint, with sums of the files that are not tables."""
+    """Look whether a new checkpoint is whole, and write what is known of it, with sums of what are not tables.
+
+    Raises CorruptionError and OSError.
+    """
     sums = _sums(checkpoint / STORE, contents(checkpoint / STORE).others)
     text = json.dumps({**facts, "files": sums}, indent=1)
     path = checkpoint / DESCRIPTION

@@ -162,7 +162,7 @@ def test_it_gives_up_when_tables_never_stay(
 ) -> None:
     Writer(store).write(2000)
 
-    def vanished(source: Path, target: Path) -> bool:
+    def vanished(source: str, target: str) -> bool:
         raise FileNotFoundError(source)
 
     monkeypatch.setattr(checkpoint, "place", vanished)

@@ -45,7 +45,7 @@ def test_a_directory_of_each_format_holds_what_was_written(version: int, tmp_pat
     directory = extracted(version, tmp_path)
     if version < FORMAT_VERSION:
         assert diskkvctl.main(["upgrade", "--dir", str(directory)]) == 0
-    assert check_directory(directory).problems == []
+    assert check_directory(directory).problems == [], "if the layout of rows changed: see tests/formats/make.py"
     expected = instance_on(MemoryStore())
     write(expected)
     found = instance_on(LevelDBStore(directory / "leveldb"))
@@ -56,7 +56,8 @@ def test_a_directory_of_each_format_holds_what_was_written(version: int, tmp_pat
         assert [database.keys for _, database in sorted(found.engine.databases.items())] == [
             database.keys for _, database in sorted(expected.engine.databases.items())
         ]
-        assert dataset_digest(found.engine) == dataset_digest(expected.engine)
+        changed = "the layout of rows changed: see tests/formats/make.py"
+        assert dataset_digest(found.engine) == dataset_digest(expected.engine), changed
     finally:
         found.engine.close()
 
