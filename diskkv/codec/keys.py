@@ -27,8 +27,11 @@ ELEMENT_TAG = b"d"
 EXPIRY_TAG = b"t"
 GARBAGE_TAG = b"g"
 
-FORMAT_VERSION = 1
-"""The layout described here. A store of a newer version is refused, an older one is upgraded or refused."""
+FORMAT_VERSION = 2
+"""The layout described here. A store of a newer version is refused, an older one until it is upgraded.
+
+It is counted up with every change that rows of the old form do not agree with; see engine/upgrades.py.
+"""
 
 SYSTEM_FORMAT = b"\x00format"
 """Value: u32 format version."""

@@ -1,17 +1,15 @@
-"""Data directories of every format so far are opened or upgraded, and hold what was written.
-
-There has been one format, so the archive is of the current one, and an upgrade is tried with formats that do not exist.
-"""
+"""Data directories of every format so far are opened or upgraded, and hold what was written."""
 
 from __future__ import annotations
 
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from diskkv.codec import keys
+from diskkv.codec import format1, keys
 from diskkv.codec.header import encode_header
 from diskkv.codec.keys import FORMAT_VERSION, SYSTEM_FORMAT, U32, header_prefix
 from diskkv.config import Config
@@ -20,8 +18,8 @@ from diskkv.engine.engine import Engine
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.engine.memory import MemoryStore
 from diskkv.engine.store import Store
-from diskkv.engine.upgrades import missing_steps, stored_format, upgrade
-from diskkv.errors import ConfigError
+from diskkv.engine.upgrades import Rewrite, missing_steps, require_current, stored_format, upgrade
+from diskkv.errors import ConfigError, CorruptionError
 from diskkv.services.dataset_digest import dataset_digest
 from tests.formats.make import NOW_MS, archive, instance_on, write
 from tests.harness.servers import ServerDied, ServerProcess, diskkv
@@ -89,15 +87,13 @@ def test_a_format_that_is_no_number_is_refused() -> None:
 
 
 def append(suffix: bytes) -> upgrades.Step:
-    """A step that can be run again, as it has to be: it adds to values that do not end so."""
+    """A step that adds to the value of the key k."""
 
-    def step(store: Store) -> None:
+    def step(rewrite: Rewrite) -> None:
         row = header_prefix(1) + b"k"
-        value = store.get(row) or b""
-        if not value.endswith(suffix):
-            batch = store.batch()
-            batch.put(row, value + suffix)
-            store.write(batch)
+        if rewrite.position < row:
+            rewrite.put(row, (rewrite.store.get(row) or b"") + suffix)
+            rewrite.flush(row)
 
     return step
 
@@ -111,17 +107,86 @@ def test_the_steps_run_in_order_and_only_those_that_are_missing() -> None:
     assert upgrade(store, 8, steps) == []
 
 
-def test_an_interrupted_step_is_run_again() -> None:
-    def fail(store: Store) -> None:
-        append(b"6")(store)
+def test_an_interrupted_step_goes_on_where_it_stopped() -> None:
+    def fail(rewrite: Rewrite) -> None:
+        append(b"6")(rewrite)
         raise KeyboardInterrupt
 
     store = with_format(5)
     with pytest.raises(KeyboardInterrupt):
         upgrade(store, 7, {5: append(b"5"), 6: fail})
-    assert stored_format(store) == 6
+    for current, advice in [(5, "use a newer"), (6, "use a newer"), (7, "run `diskkvctl upgrade` again")]:
+        with pytest.raises(ConfigError, match=advice):
+            require_current(stored_format(store) or 0, "the data directory", current)
     upgrade(store, 7, {6: append(b"6")})
     assert (stored_format(store), store.get(header_prefix(1) + b"k")) == (7, encode_header(b"v56"))
+    assert list(store.scan(b"\x00n:", b"\x00n;")) == []
+
+
+# ---- format 1
+
+
+def test_list_blocks_of_format_1() -> None:
+    for items in ([b""], [b"a", None, b"x" * 128], [b"%d" % number for number in range(32)], [None]):
+        raw = b"".join(
+            b"\xff\xff" if item is None else bytes((len(item),)) + item + bytes((len(item),)) for item in items
+        )
+        assert format1.decode_list_block(raw) == items
+        for stop in range(len(raw)):
+            # What is cut off is noticed, or is a block with fewer items.
+            try:
+                found = format1.decode_list_block(raw[:stop])
+            except ValueError:
+                continue
+            assert found == items[: len(found)] != items
+    for damaged in (b"", b"\x01a", b"\x01a\x02", b"\xff", b"\x00\x00" * 33):
+        with pytest.raises(ValueError):
+            format1.decode_list_block(damaged)
+
+
+class Interrupted(LevelDBStore):
+    """Fails after some writes, as if the process had ended."""
+
+    writes_left = 1 << 30
+
+    def write(self, batch: Any) -> None:
+        if not self.writes_left:
+            raise KeyboardInterrupt
+        self.writes_left -= 1
+        super().write(batch)
+
+
+def test_an_upgrade_of_format_1_can_be_interrupted_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrades, "_BATCH_ROWS", 2)
+    directory = extracted(1, tmp_path)
+    interruptions = 0
+    while True:
+        store = Interrupted(directory / "leveldb")
+        store.writes_left = 2
+        try:
+            done = upgrade(store, 2)
+            break
+        except KeyboardInterrupt:
+            interruptions += 1
+        finally:
+            store.close()
+    assert done == [1]
+    assert interruptions > 2
+    # A later step may be missing still.
+    diskkvctl.main(["upgrade", "--dir", str(directory)])
+    assert check_directory(directory).problems == []
+
+
+def test_a_damaged_block_of_format_1_is_named(tmp_path: Path) -> None:
+    directory = extracted(1, tmp_path)
+    store = LevelDBStore(directory / "leveldb")
+    row = next(row for row, _ in store.scan(b"d", b"e") if row[9] == keys.KIND_LIST_ITEM and len(row) == 18)
+    batch = store.batch()
+    batch.put(row, b"\x05abc")
+    store.write(batch)
+    with pytest.raises(CorruptionError, match=row.hex()):
+        upgrade(store, 2)
+    store.close()
 
 
 def test_what_cannot_be_upgraded_is_left_alone() -> None:

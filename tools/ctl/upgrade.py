@@ -20,7 +20,7 @@ Bring the data directory of a stopped server to the on-disk format of this versi
 it refuses the directory. First a backup is made under backups/ in the data directory (links, so it takes no time), to
 which one can go back with the old version.
 
-When the format is current already, nothing is done. An upgrade that was interrupted is run again.
+When the format is current already, nothing is done. An upgrade that was interrupted goes on where it stopped.
 """
 EPILOG = """\
 examples:
@@ -38,8 +38,9 @@ def run(options: argparse.Namespace) -> Outcome:
     """Back up and upgrade."""
     current = keys.FORMAT_VERSION
     with opened(options.dir, any_format=True) as store:
-        version = upgrades.stored_format(store)
-        if version is None or version > current:
+        stored = upgrades.stored_format(store) or 0
+        version = stored & ~upgrades.UPGRADING
+        if version > current:
             message = f"{options.dir} has format {version}; this version of diskkv knows formats up to {current}"
             raise ConfigError(message)
         data: dict[str, object] = {"format": current, "was": version, "backup": None, "steps": []}
@@ -47,7 +48,8 @@ def run(options: argparse.Namespace) -> Outcome:
             return Outcome([f"format {version} is current; nothing to do"], data)
         upgrades.missing_steps(version, current, upgrades.STEPS)
         lines = [f"format  {version} -> {current}"]
-        if not options.no_backup:
+        # One that was interrupted has its backup.
+        if stored == version and not options.no_backup:
             target = BackupDirectory(store_path(options.dir).parent / "backups")
             at_ms = time.time_ns() // 1_000_000
             path, _ = target.make(store.checkpoint, at_ms, 0, {"format": version})
