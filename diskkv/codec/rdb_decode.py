@@ -12,7 +12,7 @@ from functools import partial
 from diskkv.codec import rdb_const as rdb
 from diskkv.codec.rdb_packed import INT64_MAX, decode_intset, decode_listpack, decode_ziplist, decode_zipmap
 from diskkv.codec.rdb_source import RdbSource
-from diskkv.codec.rdb_stream import read_stream
+from diskkv.codec.rdb_stream import read_stream, read_stream_pieces
 from diskkv.codec.rdb_values import (
     HashValue,
     ListValue,
@@ -30,6 +30,8 @@ _SPECIAL_SCORES = {254: float("inf"), 255: float("-inf")}
 
 
 ItemReader = Callable[[RdbSource, int], RdbValue]
+
+_STREAM_GENERATIONS = {rdb.STREAM_LISTPACKS: 1, rdb.STREAM_LISTPACKS_2: 2, rdb.STREAM_LISTPACKS_3: 3}
 
 # A quicklist node holds 8 KiB of elements by default; pieces of lists are counted in nodes.
 _NODE_ELEMENTS = 128
@@ -52,8 +54,12 @@ def read_pieces(
 ) -> Iterator[tuple[RdbValue, bool]]:
     """As `read_value`, but (piece, is_last) of a plain or quicklist collection of more than `max_elements` elements.
 
-    Duplicates are only seen within a piece. Streams and packed collections come whole.
+    Duplicates are only seen within a piece. Packed collections come whole; of a stream, only the last piece has more
+    than entries.
     """
+    if type_number in _STREAM_GENERATIONS:
+        yield from read_stream_pieces(source, _STREAM_GENERATIONS[type_number], max_elements)
+        return
     items = _open_items(source, type_number, version)
     if items is None:
         yield _whole_reader(type_number)(source), True

@@ -62,7 +62,10 @@ class RdbSlotInfo:
 
 @dataclass(frozen=True, slots=True)
 class RdbKey:
-    """A key with its value, or with a piece of it: then `part` counts from 0 and the last one has `is_last`."""
+    """A key with its value, or with a piece of it: then `part` counts from 0 and the last one has `is_last`.
+
+    Of a stream in pieces, all but the last have entries only (and the last may have none).
+    """
 
     db: int
     key: bytes
@@ -92,7 +95,7 @@ class RdbReader:
 
     Args:
         file: Anything with read(size) -> bytes; it is left somewhere after the end, see `unread`.
-        max_elements: Collections with more elements come in pieces of so many (streams do not); None: all come whole.
+        max_elements: Collections with more elements come in pieces of about so many; None: all come whole.
             Duplicate members are then only noticed within a piece.
         expand_limit_bytes: What the compressed strings of one value may become, all together.
         verify_checksum: Whether the checksum at the end must fit.

@@ -15,6 +15,7 @@ from the node's ID (the master ID):
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable, Iterator
 
 from diskkv.codec import rdb_const as rdb
 from diskkv.codec.rdb_packed import decode_listpack, join_listpack, listpack_entry, listpack_int
@@ -44,21 +45,38 @@ _pack_int64 = struct.Struct("<q").pack
 
 def read_stream(source: RdbSource, generation: int) -> StreamValue:
     """A stream of the first, second or third stream type."""
+    ((stream, _),) = read_stream_pieces(source, generation, 1 << 64)
+    return stream
+
+
+def read_stream_pieces(
+    source: RdbSource, generation: int, max_entries: int
+) -> Iterator[tuple[StreamValue, bool]]:
+    """(piece, is_last): pieces of some more than `max_entries` entries, of which only the last one has all the rest."""
     entries: list[StreamEntry] = []
     node_count = source.length()
     source.check_count(node_count, 18)
     previous: StreamId = (-1, -1)
+    first_id: StreamId | None = None
+    length = 0
     for _ in range(node_count):
+        if len(entries) > max_entries:
+            yield StreamValue(entries, previous, entries_added=length), False
+            entries = []
         key = source.string()
         if len(key) != 16:
             raise RdbDataError("stream node without an ID")
+        before = len(entries)
         previous = _read_node(decode_listpack(source.string()), _ID.unpack(key), entries, previous)
-    if source.length() != len(entries):
+        length += len(entries) - before
+        if first_id is None and entries:
+            first_id = entries[0].id
+    if source.length() != length:
         raise RdbDataError("stream has another length than it says")
     last_id = _read_id(source)
     if previous > last_id:
         raise RdbDataError("stream entry above the last ID")
-    max_deleted_id, entries_added = (0, 0), len(entries)
+    max_deleted_id, entries_added = (0, 0), length
     if generation >= 2:
         _read_id(source)  # the first ID: the entries tell it too
         max_deleted_id = _read_id(source)
@@ -67,10 +85,10 @@ def read_stream(source: RdbSource, generation: int) -> StreamValue:
     group_count = source.length()
     source.check_count(group_count, 5)
     for _ in range(group_count):
-        stream.groups.append(_read_group(source, generation, stream))
+        stream.groups.append(_read_group(source, generation, stream, first_id))
     if len({group.name for group in stream.groups}) != group_count:
         raise RdbDataError("a consumer group is there twice")
-    return stream
+    yield stream, True
 
 
 def _read_id(source: RdbSource) -> StreamId:
@@ -126,7 +144,9 @@ def _read_node(elements: list[bytes], master: StreamId, out: list[StreamEntry], 
     return previous
 
 
-def _read_group(source: RdbSource, generation: int, stream: StreamValue) -> StreamGroup:
+def _read_group(
+    source: RdbSource, generation: int, stream: StreamValue, first_id: StreamId | None
+) -> StreamGroup:
     name = source.string()
     last_id = _read_id(source)
     if generation >= 2:
@@ -134,7 +154,7 @@ def _read_group(source: RdbSource, generation: int, stream: StreamValue) -> Stre
         if entries_read >= 1 << 63:
             entries_read -= 1 << 64
     else:
-        entries_read = _estimate_entries_read(stream, last_id)
+        entries_read = _estimate_entries_read(stream, first_id, last_id)
     pending: dict[StreamId, StreamPending] = {}
     pending_count = source.length()
     source.check_count(pending_count, 25)
@@ -174,15 +194,15 @@ def _read_consumers(source: RdbSource, generation: int, unowned: set[StreamId]) 
     return consumers
 
 
-def _estimate_entries_read(stream: StreamValue, group_id: StreamId) -> int:
+def _estimate_entries_read(stream: StreamValue, first_id: StreamId | None, group_id: StreamId) -> int:
     """What Redis makes of a group from before it counted: exact at the stream's two ends, else not known (-1)."""
-    if not stream.entries:
+    if first_id is None:
         return 0
     if group_id == stream.last_id:
         return stream.entries_added
-    if group_id < stream.first_id:
+    if group_id < first_id:
         return 0
-    return 1 if group_id == stream.first_id else -1
+    return 1 if group_id == first_id else -1
 
 
 # --- writing
@@ -190,33 +210,69 @@ def _estimate_entries_read(stream: StreamValue, group_id: StreamId) -> int:
 
 def encode_stream(value: StreamValue, version: int) -> tuple[int, bytes]:
     """The type number and bytes. Raises RdbUnsupportedError below RDB version 9 (Redis 5)."""
+    type_number, generation = _type_of(version)
+    nodes = list(_encode_nodes(value.entries))
+    tail = _encode_tail(value, len(value.entries), value.first_id, generation)
+    return type_number, b"".join([encode_length(len(nodes)), *nodes, tail])
+
+
+def encode_stream_pieces(
+    value: StreamValue, length: int, entries: Callable[[], Iterable[StreamEntry]], version: int
+) -> tuple[int, Iterator[bytes]]:
+    """As `encode_stream`, for a stream that does not fit in memory.
+
+    `value` has everything but the entries, of which it needs only the first one; `entries` begins a pass over all
+    `length` of them, and is called twice. The bytes come in pieces; b"" stands for work that has no result yet.
+    """
+    type_number, generation = _type_of(version)
+
+    def pieces() -> Iterator[bytes]:
+        count = 0
+        for _ in _encode_nodes(entries()):
+            count += 1
+            yield b""
+        yield encode_length(count)
+        yield from _encode_nodes(entries())
+        yield _encode_tail(value, length, value.first_id, generation)
+
+    return type_number, pieces()
+
+
+def _type_of(version: int) -> tuple[int, int]:
+    """(type number, generation) of streams in an RDB version."""
     if version < rdb.STREAM_VERSION:
         raise RdbUnsupportedError(f"RDB version {version} has no streams")
-    type_number, generation = rdb.STREAM_LISTPACKS, 1
     if version >= rdb.LOSSLESS_VERSION:
-        type_number, generation = rdb.STREAM_LISTPACKS_3, 3
-    elif version >= rdb.LISTPACK_VERSION:
-        type_number, generation = rdb.STREAM_LISTPACKS_2, 2
-    nodes = _encode_nodes(value.entries)
-    parts = [encode_length(len(nodes)), *nodes, encode_length(len(value.entries)), _id(value.last_id)]
+        return rdb.STREAM_LISTPACKS_3, 3
+    return (rdb.STREAM_LISTPACKS_2, 2) if version >= rdb.LISTPACK_VERSION else (rdb.STREAM_LISTPACKS, 1)
+
+
+def _encode_tail(value: StreamValue, length: int, first_id: StreamId, generation: int) -> bytes:
+    """What follows the nodes."""
+    parts = [encode_length(length), _id(value.last_id)]
     if generation >= 2:
-        parts += [_id(value.first_id), _id(value.max_deleted_id), encode_length(value.entries_added)]
+        parts += [_id(first_id), _id(value.max_deleted_id), encode_length(value.entries_added)]
     parts.append(encode_length(len(value.groups)))
     parts += [_encode_group(group, generation) for group in value.groups]
-    return type_number, b"".join(parts)
+    return b"".join(parts)
 
 
 def _id(entry_id: StreamId) -> bytes:
     return encode_length(entry_id[0]) + encode_length(entry_id[1])
 
 
-def _encode_nodes(entries: list[StreamEntry]) -> list[bytes]:
-    nodes: list[bytes] = []
-    at = 0
-    while at < len(entries):
-        node, at = _encode_node(entries, at)
-        nodes.append(node)
-    return nodes
+def _encode_nodes(entries: Iterable[StreamEntry]) -> Iterator[bytes]:
+    waiting: list[StreamEntry] = []
+    for entry in entries:
+        waiting.append(entry)
+        if len(waiting) == NODE_ENTRIES:
+            node, stop = _encode_node(waiting, 0)
+            del waiting[:stop]
+            yield node
+    while waiting:
+        node, stop = _encode_node(waiting, 0)
+        del waiting[:stop]
+        yield node
 
 
 def _encode_node(entries: list[StreamEntry], start: int) -> tuple[bytes, int]:

@@ -48,6 +48,9 @@ class RdbWriter:
         self._parts: list[bytes] = []
         self._buffered_bytes = 0
         self._crc = 0
+        self._kind: type[RdbValue] = ListValue
+        self._remaining = 0
+        self._field_expiry = False
         self.size_bytes = 0
         """How much has been written, buffered bytes included."""
         self._put(b"VALKEY%03d" % version if version >= rdb.VALKEY_VERSION else b"REDIS%04d" % version)
@@ -88,28 +91,56 @@ class RdbWriter:
         Every piece is a `kind`. A hash any of whose fields expires needs `field_expiry`. Raises ValueError when `count`
         was wrong: the file is then broken.
         """
+        self.begin(key, kind, count, expire_ms, field_expiry)
+        for piece in pieces:
+            self.piece(piece)
+        self.end()
+
+    def begin(
+        self,
+        key: bytes,
+        kind: type[ListValue | SetValue | ZSetValue | HashValue],
+        count: int,
+        expire_ms: int = 0,
+        field_expiry: bool = False,
+    ) -> None:
+        """Begin what `add_pieces` does in one go: `piece` of each piece, then `end` follow."""
         if count < 1:
             raise ValueError("an empty collection has no RDB encoding")
         type_number = self._pieces_type(kind, field_expiry)
-        self._put_head(expire_ms, None, None)
-        self._put(b"%c%b" % (type_number, encode_string(key)))
+        self.begin_raw(key, type_number, expire_ms)
         if type_number == rdb.HASH_METADATA:
             # The base that expiries are told relative to: with 1, they stand as they are.
             self._put((1).to_bytes(8, "little"))
         self._put(encode_length(count))
-        for piece in pieces:
-            if type(piece) is not kind:
-                raise ValueError(f"a {type(piece).__name__} among pieces of {kind.__name__}")
-            size, body = self._encode_piece(piece, field_expiry)
-            count -= size
-            self._put(body)
-        if count:
+        self._kind, self._remaining, self._field_expiry = kind, count, field_expiry
+
+    def piece(self, piece: RdbValue) -> None:
+        """Some more elements of the collection that was begun."""
+        if type(piece) is not self._kind:
+            raise ValueError(f"a {type(piece).__name__} among pieces of {self._kind.__name__}")
+        size, body = self._encode_piece(piece, self._field_expiry)
+        self._remaining -= size
+        self._put(body)
+
+    def end(self) -> None:
+        """All pieces are written."""
+        if self._remaining:
             raise ValueError("the pieces do not add up to the count")
+
+    def begin_raw(self, key: bytes, type_number: int, expire_ms: int = 0) -> None:
+        """Begin a key whose encoded value the caller writes with `raw`."""
+        self._put_head(expire_ms, None, None)
+        self._put(b"%c%b" % (type_number, encode_string(key)))
+
+    def raw(self, data: bytes) -> None:
+        """Write bytes that are encoded already."""
+        self._put(data)
 
     def finish(self) -> None:
         """Write the end mark, the checksum and what is buffered."""
         self._put(b"%c" % rdb.OP_EOF)
-        self._flush()
+        self.flush()
         checksum = self._crc.to_bytes(8, "little")
         self._file.write(checksum)
         self.size_bytes += len(checksum)
@@ -153,9 +184,10 @@ class RdbWriter:
         self._buffered_bytes += len(data)
         self.size_bytes += len(data)
         if self._buffered_bytes >= _FLUSH_BYTES:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand everything so far to the file."""
         block = b"".join(self._parts)
         self._crc = crc64(block, self._crc)
         self._file.write(block)

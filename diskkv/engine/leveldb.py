@@ -14,6 +14,7 @@ import plyvel
 
 from diskkv.engine import mmap_slots, tables
 from diskkv.engine.checkpoint import Checkpointer, Step, Taken, no_step, sync_path
+from diskkv.engine.store import ReadOnlyStore
 from diskkv.errors import ConfigError, CorruptionError, StorageError
 
 _FAILURES = (plyvel.Error, RuntimeError)
@@ -112,25 +113,14 @@ class LevelDBStore:
             raise _storage_error(exc) from exc
 
     def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        found = False
-        try:
-            for row in self._db.iterator(start=start, stop=stop, reverse=reverse):
-                found = True
-                yield row
-            # A reverse iterator of plyvel's drops the only row of a range when its key is `start` itself.
-            if reverse and not found and start < stop:
-                value = self._db.get(start)
-                if value is not None:
-                    yield start, value
-        except _FAILURES as exc:
-            raise _storage_error(exc) from exc
+        return _scan(self._db, start, stop, reverse)
 
     def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
-        if reverse:
-            yield from (key for key, _ in self.scan(start, stop, True))
-            return
+        return _scan_keys(self._db, start, stop, reverse)
+
+    def snapshot(self) -> LevelDBSnapshot:
         try:
-            yield from self._db.iterator(start=start, stop=stop, include_value=False)
+            return LevelDBSnapshot(self._db.snapshot())
         except _FAILURES as exc:
             raise _storage_error(exc) from exc
 
@@ -216,6 +206,60 @@ class LevelDBStore:
 
     def close(self) -> None:
         self._db.close()
+
+
+class LevelDBSnapshot(ReadOnlyStore):
+    """What a LevelDB held at one time; see Store.snapshot."""
+
+    snapshot_scans = True
+
+    def __init__(self, snapshot: Any) -> None:
+        self._snapshot = snapshot
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._snapshot.get(key)
+        except _FAILURES as exc:
+            raise _storage_error(exc) from exc
+        return value
+
+    def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return _scan(self._snapshot, start, stop, reverse)
+
+    def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
+        return _scan_keys(self._snapshot, start, stop, reverse)
+
+    def snapshot(self) -> LevelDBSnapshot:
+        return self
+
+    def close(self) -> None:
+        self._snapshot.close()
+
+
+def _scan(reader: Any, start: bytes, stop: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Rows of a database or a snapshot of one."""
+    found = False
+    try:
+        for row in reader.iterator(start=start, stop=stop, reverse=reverse):
+            found = True
+            yield row
+        # A reverse iterator of plyvel's drops the only row of a range when its key is `start` itself.
+        if reverse and not found and start < stop:
+            value = reader.get(start)
+            if value is not None:
+                yield start, value
+    except _FAILURES as exc:
+        raise _storage_error(exc) from exc
+
+
+def _scan_keys(reader: Any, start: bytes, stop: bytes, reverse: bool) -> Iterator[bytes]:
+    if reverse:
+        yield from (key for key, _ in _scan(reader, start, stop, True))
+        return
+    try:
+        yield from reader.iterator(start=start, stop=stop, include_value=False)
+    except _FAILURES as exc:
+        raise _storage_error(exc) from exc
 
 
 def _storage_error(exc: Exception) -> StorageError:

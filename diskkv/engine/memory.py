@@ -34,8 +34,8 @@ class MemoryStore:
     persistent = False
     snapshot_scans = False
 
-    def __init__(self) -> None:
-        self._rows: SortedDict = SortedDict()
+    def __init__(self, rows: SortedDict | None = None) -> None:
+        self._rows: SortedDict = SortedDict() if rows is None else rows
         self.written_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
@@ -64,6 +64,10 @@ class MemoryStore:
 
     def read_apart(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         return list(islice(self.scan(start, stop), limit))
+
+    def snapshot(self) -> MemoryStore:
+        """A copy of the map, which shares the rows themselves."""
+        return MemoryStore(self._rows.copy())
 
     def sync(self) -> None:
         """Nothing to do: memory is as stable as it gets."""

@@ -50,6 +50,13 @@ class Store(Protocol):
     def read_apart(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """The first `limit` rows with start <= key < stop; may be called from another thread."""
 
+    def snapshot(self) -> Store:
+        """What the store holds now, for reading only, whatever is written meanwhile; to be closed before the store.
+
+        It keeps the space of what is deleted meanwhile. After `reopen` it raises StorageError. May be used, and closed,
+        in another thread.
+        """
+
     def sync(self) -> None:
         """Put everything written so far on stable storage."""
 
