@@ -38,8 +38,15 @@ def export(engine: Engine, value: Value) -> RdbValue:
         StreamEntry(unpack_id(entry_id), unpack_fields(raw))
         for entry_id, raw in streams.read_range(engine, stream, ZERO_ID, MAX_ID)
     ]
+    rest = export_rest(engine, value)
+    return StreamValue(entries, rest.last_id, rest.max_deleted_id, rest.entries_added, rest.groups)
+
+
+def export_rest(engine: Engine, value: Header) -> StreamValue:
+    """All of a stream but its entries."""
+    stream = Stream(value)
     groups = [_export_group(group) for group in streams_groups.all_groups(engine, stream)]
-    return StreamValue(entries, unpack_id(stream.last), unpack_id(stream.max_deleted), stream.added, groups)
+    return StreamValue([], unpack_id(stream.last), unpack_id(stream.max_deleted), stream.added, groups)
 
 
 def _export_group(group: Group) -> StreamGroup:
@@ -63,14 +70,31 @@ def load(engine: Engine, value: RdbValue, expire_ms: int) -> Value:
     """A new stream."""
     assert isinstance(value, StreamValue)
     stream = streams.new(engine, expire_ms)
+    _append(engine, stream, value)
+    _finish(engine, stream, value)
+    return stream.header()
+
+
+def extend(engine: Engine, header: Header, value: StreamValue, is_last: bool) -> Header:
+    """The stream with more entries and, when this is the last piece of it, all the rest."""
+    stream = Stream(header)
+    _append(engine, stream, value)
+    if is_last:
+        _finish(engine, stream, value)
+    return stream.header()
+
+
+def _append(engine: Engine, stream: Stream, value: StreamValue) -> None:
     for entry in value.entries:
         streams_edit.append(engine, stream, pack_id(*entry.id), entry.fields)
+
+
+def _finish(engine: Engine, stream: Stream, value: StreamValue) -> None:
     stream.last = pack_id(*value.last_id)
     stream.max_deleted = pack_id(*value.max_deleted_id)
     stream.added = value.entries_added
     for group in value.groups:
         _load_group(engine, stream, group)
-    return stream.header()
 
 
 def _load_group(engine: Engine, stream: Stream, value: StreamGroup) -> None:

@@ -64,6 +64,7 @@ async def _cron(reactor: Reactor) -> None:
         instance.compactions.poll()
         reactor.wake_listeners()
         now_ms = time.time_ns() // 1_000_000
+        instance.replication.tick(now_ms)
         over_limit = [
             connection
             for connection in reactor.connections.values()
@@ -79,6 +80,7 @@ async def _cron(reactor: Reactor) -> None:
                 if now_ms - connection.active_ms > limit_s * 1000
                 and not connection.subscriptions
                 and not connection.is_monitor
+                and connection.kind != "replica"
                 and connection.blocked is None
             ]
             for connection in idle:

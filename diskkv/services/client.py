@@ -76,6 +76,8 @@ class Client:
         """The subscriptions themselves; None when there never was one."""
         self.tracking: Any = None
         """Client side caching's state, else None."""
+        self.replica: Any = None
+        """What the client said with REPLCONF and got with SYNC, else None."""
         self.stream: Any = None
         """The `StreamedReply` that is being sent, else None; further requests wait for its end."""
         self.blocked: Any = None
@@ -152,6 +154,8 @@ class Client:
     @property
     def kind(self) -> str:
         """normal, pubsub, master or replica, as CLIENT LIST TYPE and the output buffer limits name it."""
+        if self.replica is not None and self.replica.state:
+            return "replica"
         return "pubsub" if self.subscriptions else "normal"
 
     @property

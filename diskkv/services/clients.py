@@ -80,6 +80,7 @@ def _last_command(client: Client) -> str:
 def flags(client: Client) -> str:
     """The letters of CLIENT LIST's flags."""
     letters = (
+        ("S", client.kind == "replica"),
         ("O", client.is_monitor),
         ("P", client.subscriptions),
         ("x", client.transaction is not None),

@@ -286,9 +286,13 @@ def _gauge(instance: Instance, name: str) -> int:
 
 
 def replication(instance: Instance) -> Fields:
-    """diskkv is always a master without replicas."""
+    """diskkv is always a master. Its replicas have a copy of the dataset, but get no changes."""
     yield "role", "master"
-    yield "connected_slaves", 0
+    replicas = [client.replica for client in instance.replication.replicas.values()]
+    yield "connected_slaves", len(replicas)
+    for at, (client, replica) in enumerate(zip(instance.replication.replicas.values(), replicas, strict=True)):
+        host = replica.address or client.address.rpartition(":")[0]
+        yield f"slave{at}", f"ip={host},port={replica.port},state={replica.state},offset=0,lag=0"
     yield "master_failover_state", "no-failover"
     yield "master_replid", instance.run_id
     yield "master_replid2", "0" * 40

@@ -33,6 +33,7 @@ from diskkv.services.notifications import Notifications
 from diskkv.services.pacing import WritePacer
 from diskkv.services.pubsub import PubSub
 from diskkv.services.redaction import shown_arguments
+from diskkv.services.replication import Replication
 from diskkv.services.saves import Saves
 from diskkv.services.scripts import Scripts
 from diskkv.services.slowlog import SlowLog
@@ -106,6 +107,7 @@ class Instance:
         self.pubsub = PubSub(self)
         self.tracking = Trackers(self)
         self.notifications = Notifications(self)
+        self.replication = Replication(self)
         self.engine.on_due = hashes_expiry.reap
         self.after_turn: list[Callable[[], None]] = []
         self.shutdown: Callable[[], None] = lambda: None
@@ -155,6 +157,7 @@ class Instance:
         self.watches.forget(client)
         self.pubsub.forget(client)
         self.tracking.disable(client)
+        self.replication.forget(client)
         self.clients.pop(client.id, None)
         self.monitors.pop(client.id, None)
         if client.paused:

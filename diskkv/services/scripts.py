@@ -10,10 +10,11 @@ Scripts by hash are kept in memory only, as in Redis.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diskkv.codec.keys import SYSTEM_NAMED, prefix_successor
+from diskkv.engine.store import Store
 from diskkv.errors import CommandError
 from diskkv.services.client import Client
 from diskkv.services.info import REDIS_VERSION
@@ -30,6 +31,12 @@ _LIBRARY_ROW = SYSTEM_NAMED + b"library:"
 _LOG_LEVELS = (logging.DEBUG, logging.DEBUG, logging.INFO, logging.WARNING)
 _NEVER_MS = 1 << 62
 _SHUTTING_DOWN = b"ERR the server is shutting down"
+
+
+def stored_libraries(store: Store) -> Iterator[tuple[bytes, bytes]]:
+    """(name, code) of every function library that is kept in a store."""
+    for row, code in store.scan(_LIBRARY_ROW, prefix_successor(_LIBRARY_ROW)):
+        yield row[len(_LIBRARY_ROW) :], code
 
 
 class Scripts:
@@ -203,15 +210,14 @@ class Scripts:
 
     def _restore_libraries(self) -> None:
         """Load what earlier runs of the server kept."""
-        rows = self.instance.engine.rows.scan(_LIBRARY_ROW, prefix_successor(_LIBRARY_ROW))
-        for row, code in rows:
+        for name, code in stored_libraries(self.instance.engine.store):
             self.open()
             assert self.functions is not None
             try:
                 self.functions.load(code, timeout_ms=0)
             except CommandError as exc:
-                name = row[len(_LIBRARY_ROW) :].decode("latin-1")
-                log.error("the function library %s cannot be loaded, it stays on disk: %s", name, exc)
+                shown = name.decode("latin-1")
+                log.error("the function library %s cannot be loaded, it stays on disk: %s", shown, exc)
 
     def change_libraries(self, change: Callable[[FunctionStore], Any]) -> Any:
         """Change the function store and stage the difference for the disk; answers what `change` does.
