@@ -21,7 +21,9 @@ from tools.ctl import (
     compact,
     completion,
     diskusage,
+    exporting,
     hexdump,
+    importing,
     inspect,
     repair,
     restore,
@@ -32,7 +34,7 @@ from tools.ctl import (
 
 COMMANDS = (
     stats, scan, inspect, bigkeys, diskusage, hexdump, check, repair, compact, backup, backups, restore, upgrade,
-    completion,
+    importing, exporting, completion,
 )  # fmt: skip
 
 
@@ -84,7 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"diskkvctl: {error}", file=sys.stderr)
         return 1
     try:
-        print(json.dumps(outcome.data, indent=1) if options.json else "\n".join(outcome.lines), flush=True)
+        if options.json or outcome.lines:
+            print(json.dumps(outcome.data, indent=1) if options.json else "\n".join(outcome.lines), flush=True)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from diskkv.engine.checkpoint import Step, Taken, no_step
+from diskkv.errors import StorageError
 
 
 class Batch(Protocol):
@@ -90,3 +91,44 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release everything. The store cannot be used afterwards."""
+
+
+class ReadOnlyStore:
+    """The part of a snapshot that says no: see Store for what the methods mean."""
+
+    persistent = False
+    written_bytes = 0
+
+    def batch(self, sync: bool = False) -> Batch:
+        raise self._refusal()
+
+    def write(self, batch: Batch) -> None:
+        raise self._refusal()
+
+    def reopen(self) -> None:
+        raise self._refusal()
+
+    def checkpoint(self, target: Path, earlier: Path | None = None, step: Step = no_step) -> Taken:
+        raise self._refusal()
+
+    def sync(self) -> None:
+        """Nothing to do."""
+
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Nothing to do."""
+
+    def flush_log(self) -> None:
+        """Nothing to do."""
+
+    def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
+        return 0
+
+    def level0_files(self) -> int:
+        return 0
+
+    def property(self, name: str) -> str | None:
+        return None
+
+    @staticmethod
+    def _refusal() -> StorageError:
+        return StorageError("a snapshot takes no writes")

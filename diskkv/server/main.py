@@ -31,6 +31,7 @@ from diskkv.server.signals import reload_on_signal, stop_on_signal
 from diskkv.server.supervision import Supervisor, daemonize, remove_pid_file, write_pid_file
 from diskkv.server.tls import make_context
 from diskkv.services.instance import Instance
+from diskkv.services.unfinished import has_unfinished_import
 
 log = logging.getLogger("diskkv")
 
@@ -188,6 +189,8 @@ def _announce(instance: Instance, listeners: Listeners, seconds: float) -> None:
     log.info("diskkv %s, pid %d", __version__, os.getpid())
     log.info("data in %s, appendfsync %s", config.dir, config.appendfsync)
     keys = sum(database.keys for database in engine.databases.values())
+    if has_unfinished_import(engine.store):
+        log.warning("an import into this directory was not finished; run diskkvctl import again")
     log.info("ready on %s with %d keys after %.3f s", ", ".join(listeners.places), keys, seconds)
 
 
