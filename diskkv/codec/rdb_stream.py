@@ -49,9 +49,7 @@ def read_stream(source: RdbSource, generation: int) -> StreamValue:
     return stream
 
 
-def read_stream_pieces(
-    source: RdbSource, generation: int, max_entries: int
-) -> Iterator[tuple[StreamValue, bool]]:
+def read_stream_pieces(source: RdbSource, generation: int, max_entries: int) -> Iterator[tuple[StreamValue, bool]]:
     """(piece, is_last): pieces of some more than `max_entries` entries, of which only the last one has all the rest."""
     entries: list[StreamEntry] = []
     node_count = source.length()
@@ -144,9 +142,7 @@ def _read_node(elements: list[bytes], master: StreamId, out: list[StreamEntry], 
     return previous
 
 
-def _read_group(
-    source: RdbSource, generation: int, stream: StreamValue, first_id: StreamId | None
-) -> StreamGroup:
+def _read_group(source: RdbSource, generation: int, stream: StreamValue, first_id: StreamId | None) -> StreamGroup:
     name = source.string()
     last_id = _read_id(source)
     if generation >= 2:

@@ -112,7 +112,7 @@ def _unknown(shown: bytes) -> CommandError:
 
 
 @command("ROLE", arity=1, group="server", since="2.8.12", complexity="O(1)",
-         flags=Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.FAST | Flag.DANGEROUS)  # fmt: skip
+         flags=Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.FAST, categories=("admin", "dangerous"))  # fmt: skip
 def role(client: Client, argv: list[bytes]) -> bytes:
     """Tell that this is a master, and who has a copy of the dataset now."""
     copies = [
@@ -129,7 +129,7 @@ def _host(client: Client) -> str:
 
 
 @command("REPLICAOF", arity=3, flags=_REPLICAOF_FLAGS, group="server", since="5.0.0", complexity="O(1)",
-         syntax="<host port | NO ONE>")  # fmt: skip
+         syntax="args=<host port | NO ONE>")  # fmt: skip
 def replicaof(client: Client, argv: list[bytes]) -> bytes:
     """Accept NO ONE; diskkv cannot be a replica."""
     _refuse_master(argv)
@@ -137,7 +137,7 @@ def replicaof(client: Client, argv: list[bytes]) -> bytes:
 
 
 @command("SLAVEOF", arity=3, flags=_REPLICAOF_FLAGS, group="server", since="1.0.0", complexity="O(1)",
-         syntax="<host port | NO ONE>")  # fmt: skip
+         syntax="args=<host port | NO ONE>")  # fmt: skip
 def slaveof(client: Client, argv: list[bytes]) -> bytes:
     """Accept NO ONE; diskkv cannot be a replica."""
     _refuse_master(argv)

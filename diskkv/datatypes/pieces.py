@@ -21,7 +21,7 @@ from diskkv.codec.rdb_values import (
     StringValue,
     ZSetValue,
 )
-from diskkv.datatypes import hashes, lists, sets, streams, streams_transfer, strings, zsets
+from diskkv.datatypes import hashes, lists, lists_edit, sets, streams, streams_transfer, strings, zsets
 from diskkv.datatypes.hashes_edit import HashEdit
 from diskkv.datatypes.streams import MAX_ID, ZERO_ID, Stream, unpack_fields, unpack_id
 from diskkv.engine.database import Database
@@ -57,7 +57,7 @@ def counts_expired(engine: Engine, value: Header) -> bool:
 def elements(engine: Engine, value: Header) -> Iterator[RdbValue]:
     """A list, set, sorted set or hash in pieces of bounded size; of a hash without the fields that expired."""
     if value.type == LIST:
-        return _cut(ListValue, lists.items_between(engine, value, 0, lists.length(value)), len)
+        return _cut(ListValue, lists_edit.items(engine, value), len)
     if value.type == SET:
         return _cut(SetValue, sets.iterate(engine, value), len)
     if value.type == ZSET:

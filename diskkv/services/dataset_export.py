@@ -310,4 +310,3 @@ class RdbExport:
             self._writer.piece(piece)
             yield _CHUNK_BYTES
         self._writer.end()
-

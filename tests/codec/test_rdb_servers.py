@@ -23,14 +23,23 @@ from diskkv.codec.rdb_values import (
     RdbUnsupportedError,
     RdbValue,
     SetValue,
-    StreamConsumer,
-    StreamGroup,
     StreamValue,
     StringValue,
     ZSetValue,
 )
 from diskkv.codec.rdb_writer import RdbWriter
-from tests.codec.rdb_live import call, digests, native_version, read_back, restore
+from tests.codec.rdb_live import (
+    IN_FUTURE_MS,
+    call,
+    comparable,
+    digests,
+    fill,
+    fill_field_expiry,
+    native_version,
+    read_back,
+    restore,
+    without_active_times,
+)
 from tests.codec.rdb_strategies import in_order, sample_values, values
 from tests.codec.test_rdb_payload import OLD_PAYLOADS
 from tests.harness.servers import Flavour, ServerProcess, redis_8, running, system_redis, valkey_9
@@ -38,7 +47,6 @@ from tests.harness.wire import Wire
 
 FLAVOURS = [system_redis, redis_8, valkey_9]
 FIELD_EXPIRY_VERSION = 12
-IN_FUTURE_MS = 4_000_000_000_000
 
 
 @pytest.fixture(scope="module", params=FLAVOURS, ids=lambda flavour: flavour.__name__)
@@ -53,67 +61,6 @@ def wire(server: ServerProcess) -> Iterator[Wire]:
     with server.connect() as connection:
         call(connection, "FLUSHALL")
         yield connection
-
-
-def comparable(value: RdbValue) -> RdbValue:
-    """`value` in the order and with the limits in which a server tells it."""
-    match value:
-        case StreamValue(entries, last_id, max_deleted_id, entries_added, groups):
-            named = [
-                StreamGroup(
-                    group.name,
-                    group.last_id,
-                    group.entries_read,
-                    group.pending,
-                    sorted(group.consumers, key=lambda consumer: consumer.name),
-                )
-                for group in groups
-            ]
-            return StreamValue(
-                entries, last_id, max_deleted_id, entries_added, sorted(named, key=lambda group: group.name)
-            )
-        case _:
-            return in_order(value)
-
-
-def fill(wire: Wire) -> None:
-    """Keys of all types, small and large, made by commands."""
-    call(wire, "SET", "string", "text")
-    call(wire, "SET", "integer", -70_000)
-    call(wire, "SET", "bigint", 1 << 40)
-    call(wire, "SET", "lzf", b"some words again and again; " * 300)
-    for count in (3, 400):
-        numbers = range(count)
-        call(wire, "RPUSH", f"list:{count}", "", "x" * 70, *numbers, *[f"e{n}" for n in numbers], b"p" * 9000)
-        call(wire, "SADD", f"intset:{count}", *[n * 70_000 for n in numbers])
-        call(wire, "SADD", f"set:{count}", "", *numbers, *[f"m{n}" for n in numbers])
-        scores = [part for n in numbers for part in (n / 7, f"m{n}")]
-        call(wire, "ZADD", f"zset:{count}", *scores, "-inf", "low", "inf", "high", "-0", "zero", 5, "5")  # type: ignore[arg-type]
-        pairs = [part for n in numbers for part in (f"f{n}", n * 1000)]
-        call(wire, "HSET", f"hash:{count}", "", "empty name", *pairs)
-        fill_stream(wire, f"stream:{count}", count)
-    call(wire, "XGROUP", "CREATE", "stream:empty", "g", "$", "MKSTREAM")
-
-
-def fill_stream(wire: Wire, key: str, count: int) -> None:
-    for number in range(count):
-        fields = ["same", number] if number % 5 else ["other", number, "also", "long" * 50]
-        call(wire, "XADD", key, f"{number // 3 + 1}-{number % 3 + (7 if number % 3 else 0)}", *fields)
-    call(wire, "XDEL", key, "1-8")
-    call(wire, "XGROUP", "CREATE", key, "one", "0")
-    call(wire, "XGROUP", "CREATE", key, "two", "1-9", "ENTRIESREAD", 3)
-    call(wire, "XREADGROUP", "GROUP", "one", "ann", "COUNT", 2, "STREAMS", key, ">")
-    call(wire, "XREADGROUP", "GROUP", "one", "bob", "COUNT", 20, "STREAMS", key, ">")
-    call(wire, "XGROUP", "CREATECONSUMER", key, "one", "idle")
-    call(wire, "XACK", key, "one", "1-0")
-
-
-def fill_field_expiry(wire: Wire) -> None:
-    for key, count in ((b"expiring:3", 3), (b"expiring:400", 400)):
-        pairs = [part for n in range(count) for part in (b"f%d" % n, b"v")]
-        call(wire, "HSET", key, *pairs)
-        call(wire, "HPEXPIREAT", key, IN_FUTURE_MS, "FIELDS", 1, "f2")
-        call(wire, "HPEXPIREAT", key, IN_FUTURE_MS - 1000, "FIELDS", 1, "f1")
 
 
 # The type bytes that every server uses under these limits.
@@ -200,21 +147,6 @@ def test_sample_values_arrive(wire: Wire) -> None:
         if version < 11 and isinstance(expected, StreamValue):
             expected = without_active_times(expected)
         assert found == expected
-
-
-def without_active_times(value: StreamValue) -> StreamValue:
-    """As a server without active times tells it: seen instead."""
-    groups = [
-        StreamGroup(
-            group.name,
-            group.last_id,
-            group.entries_read,
-            group.pending,
-            [StreamConsumer(one.name, one.seen_time_ms, one.seen_time_ms, one.pending) for one in group.consumers],
-        )
-        for group in value.groups
-    ]
-    return StreamValue(value.entries, value.last_id, value.max_deleted_id, value.entries_added, groups)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -116,8 +116,8 @@ def _write(options: argparse.Namespace, selection: Selection, kind: str, file: O
     with opened(options.dir) as store:
         if kind == "rdb":
             return _write_rdb(options, selection, store, file)
-        source = StoreSource(store, str(options.dir), selection)
-        return _move(source, LineSink(file, kind == "jsonl"), file)
+        with contextlib.closing(StoreSource(store, str(options.dir), selection)) as source:
+            return _move(source, LineSink(file, kind == "jsonl"), file)
 
 
 def _write_rdb(options: argparse.Namespace, selection: Selection, store: Store, file: OutputFile) -> Outcome:
@@ -141,7 +141,16 @@ def _write_rdb(options: argparse.Namespace, selection: Selection, store: Store, 
 
 
 def _write_live(options: argparse.Namespace, selection: Selection, kind: str, file: OutputFile) -> Outcome:
-    source = ReplicaSource(parse_url(options.url), selection, rdb_version=options.rdb_version, whole=kind == "rdb")
+    address = parse_url(options.url)
+    with contextlib.closing(
+        ReplicaSource(address, selection, rdb_version=options.rdb_version, whole=kind == "rdb")
+    ) as source:
+        return _write_copy(options, selection, kind, source, file)
+
+
+def _write_copy(
+    options: argparse.Namespace, selection: Selection, kind: str, source: ReplicaSource, file: OutputFile
+) -> Outcome:
     if kind != "rdb":
         return _move(source, LineSink(file, kind == "jsonl"), file)
     is_whole = selection == Selection() and not options.rdb_version

@@ -70,8 +70,11 @@ def run(options: argparse.Namespace) -> Outcome:
         raise TransferError("give either FILE or --from URL")
     if options.follow and options.origin is None:
         raise TransferError("--follow needs --from")
-    source = _open_source(options)
-    sink = _open_sink(options, source)
+    with contextlib.closing(_open_source(options)) as source:
+        return _move(options, source, _open_sink(options, source))
+
+
+def _move(options: argparse.Namespace, source: Source, sink: DirectorySink | LiveSink) -> Outcome:
     meter = Meter(NAME, source.total_bytes, getattr(source, "total_keys", 0))
     stopped = _Stopped(options.follow)
     if isinstance(source, ReplicaSource):

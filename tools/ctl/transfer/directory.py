@@ -246,9 +246,7 @@ class StoreSource:
         return 0
 
     def items(self) -> Iterator[Item]:
-        try:
-            yield from records(self._engine, self._selection, self.stats)
-        finally:
-            self._engine.close()
+        yield from records(self._engine, self._selection, self.stats)
 
-
+    def close(self) -> None:
+        self._engine.close()

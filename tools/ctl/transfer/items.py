@@ -41,6 +41,9 @@ class Source(Protocol):
     def items(self) -> Iterator[Item]:
         """The items, once. Raises TransferError or RdbError."""
 
+    def close(self) -> None:
+        """Let go of files and connections; safe to call twice."""
+
 
 class Sink(Protocol):
     """Where items go."""

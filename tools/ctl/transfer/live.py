@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 
-from diskkv.codec.rdb_payload import dump_payload
+from diskkv.codec import rdb_const as rdb
+from diskkv.codec.rdb_payload import dump_payload, dump_version
 from diskkv.codec.rdb_reader import RdbAux, RdbFunction, RdbKey
+from diskkv.codec.rdb_values import RdbUnsupportedError, RdbValue
 from tools.ctl.transfer.ascommands import function_command, key_commands
 from tools.ctl.transfer.commandfile import encode_command
 from tools.ctl.transfer.items import Command, Item, TransferError
-from tools.ctl.transfer.wire import Address, ServerError, Wire
+from tools.ctl.transfer.wire import Address, ServerError, Wire, values_of
 
 _PIPELINE_COMMANDS = 1000
 _PIPELINE_BYTES = 1 << 20
@@ -37,7 +39,7 @@ class LiveSink:
         """(what counts when it succeeds, what to call it in an error) of each command without a reply yet."""
         self._counts = {"keys": 0, "functions": 0, "commands": 0, "errors": 0, "skipped": 0}
         self._skipped_place: tuple[int, bytes] | None = None
-        self._wire.require("PING")
+        self._version = newest_version(values_of(self._wire.require("INFO", "server")))
 
     def counts(self) -> dict[str, int]:
         return dict(self._counts)
@@ -57,7 +59,11 @@ class LiveSink:
             self._send([b"SELECT", b"%d" % record.db], "", b"SELECT %d" % record.db)
             self._db = record.db
         if not record.part and record.is_last:
-            payload = dump_payload(record.value)
+            try:
+                payload = dump_payload(record.value, self._version_for(record.value))
+            except RdbUnsupportedError as exc:
+                self._take_error("keys", record.key, str(exc))
+                return
             argv = [b"RESTORE", record.key, b"%d" % record.expire_ms, payload, b"ABSTTL"]
             if self._existing == "replace":
                 argv.append(b"REPLACE")
@@ -72,6 +78,13 @@ class LiveSink:
         for at, argv in enumerate(commands):
             is_end = record.is_last and at == len(commands) - 1
             self._send(argv, "keys" if is_end else "", record.key)
+
+    def _version_for(self, value: RdbValue) -> int:
+        """The oldest RDB version that has all of the value, as far as the server knows it."""
+        wanted = dump_version(value)
+        if wanted == rdb.FIELD_EXPIRY_VERSION and self._version == rdb.VALKEY_VERSION:
+            return self._version
+        return min(wanted, self._version)
 
     def _may_begin(self, key: bytes) -> bool:
         """Make room for a key in pieces; False when it is to stay as it is."""
@@ -125,3 +138,17 @@ class LiveSink:
     def close(self) -> None:
         """End the connection."""
         self._wire.close()
+
+
+_REDIS_VERSIONS = ((7, 4, 12), (7, 2, 11), (7, 0, 10), (5, 0, 9), (4, 0, 8), (3, 2, 7))
+
+
+def newest_version(info: dict[str, str]) -> int:
+    """The newest RDB version that a server takes, by its INFO."""
+    if "valkey_version" in info:
+        return rdb.VALKEY_VERSION if int(info["valkey_version"].split(".")[0]) >= 9 else rdb.LOSSLESS_VERSION
+    numbers = [int(part) for part in info.get("redis_version", "0").split(".")[:2] if part.isdigit()]
+    for major, minor, version in _REDIS_VERSIONS:
+        if numbers >= [major, minor]:
+            return version
+    return 6

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from diskkv.codec.rdb_reader import RdbAux, RdbFunction, RdbKey, RdbReader, RdbSkipped
 from diskkv.services.dataset_export import EVERYTHING, Selection
+from tools.ctl.transfer.commandfile import encode_command
 from tools.ctl.transfer.items import Command, Item, TransferError
 from tools.ctl.transfer.sources import PIECE_ELEMENTS
 from tools.ctl.transfer.wire import Address, ServerError, Wire, values_of
@@ -74,7 +75,6 @@ class ReplicaSource:
         self.name = f"copy of {address}"
         self.total_bytes = 0
         self.total_keys = 0
-        self.is_following = False
         self.stopped: Callable[[], bool] = lambda: False
         self.on_idle: Callable[[], None] = lambda: None
         """Called when there is nothing to read, and at the end of the copy: time to have things written."""
@@ -83,6 +83,7 @@ class ReplicaSource:
         self._max_elements = None if whole else PIECE_ELEMENTS
         self._wire = Wire(address)
         self._reader: RdbReader | None = None
+        self._copy_offset = 0
         info = values_of(self._wire.require("INFO"))
         self.server = info.get("redis_version", "?")
         if info.get("loading") == "1":
@@ -125,8 +126,11 @@ class ReplicaSource:
         wire.send(b"PSYNC ? -1\r\n" if self._follow else b"SYNC\r\n")
         while True:
             line = wire.read_line()
-            if not line or line.startswith((b"+FULLRESYNC", b"+CONTINUE")):
-                # Empty lines keep the connection alive while the copy is prepared.
+            if not line:
+                # Keeps the connection alive while the copy is prepared.
+                continue
+            if line.startswith(b"+FULLRESYNC"):
+                self._copy_offset = int(line.split()[2])
                 continue
             if line.startswith(b"-"):
                 message = f"{wire.name} gives no copy of its data: {line[1:].decode('utf-8', 'replace')}"
@@ -152,9 +156,11 @@ class ReplicaSource:
         if payload.read(1):
             raise TransferError(f"{self._wire.name} sent more than an RDB file")
         if self._follow:
-            self.is_following = True
             self.on_idle()
             yield from self._commands()
+        self.close()
+
+    def close(self) -> None:
         self._wire.close()
 
     def _is_selected(self, record: object) -> bool:
@@ -168,20 +174,22 @@ class ReplicaSource:
         return isinstance(record, RdbFunction) and selection.functions and not isinstance(record, RdbAux)
 
     def _commands(self) -> Iterator[Item]:
-        """What the server executes from the copy on."""
+        """What the server executes from the copy on. What is acknowledged to it has been written."""
         wire = self._wire
         acked_s = 0.0
-        self.received_bytes = 0
+        acked = -1
+        begin = wire.consumed_bytes - self._copy_offset
         yield Command([b"SELECT", b"0"])
         while not self.stopped():
-            now_s = time.monotonic()
-            if now_s - acked_s > _ACK_INTERVAL_S:
-                acked_s = now_s
-                wire.send(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%d\r\n"
-                          % (len(str(self.received_bytes)), self.received_bytes))  # fmt: skip
-            if not wire.has_input() and not select.select([wire], [], [], _IDLE_S)[0]:
+            is_idle = not wire.has_input() and not select.select([wire], [], [], _IDLE_S)[0]
+            if is_idle or time.monotonic() - acked_s > _ACK_INTERVAL_S:
+                offset = wire.consumed_bytes - begin
                 self.on_idle()
-                continue
+                if offset != acked or time.monotonic() - acked_s > _ACK_INTERVAL_S:
+                    wire.send(encode_command([b"REPLCONF", b"ACK", b"%d" % offset]))
+                    acked, acked_s = offset, time.monotonic()
+                if is_idle:
+                    continue
             request = wire.read_reply()
             if not isinstance(request, list) or not all(isinstance(argument, bytes) for argument in request):
                 raise TransferError(f"{wire.name} sent no command")

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections.abc import Iterator
@@ -46,15 +45,17 @@ class FileSource:
         return self._offset if self._reader is None else self._reader.offset
 
     def items(self) -> Iterator[Item]:
-        with contextlib.closing(self._file):
-            if self.kind == "json":
-                yield from self._json_items()
-            elif self.kind == "rdb":
-                yield from self._rdb_items()
-            else:
-                yield from self._command_items(self._file, 0, allow_inline=True)
+        if self.kind == "json":
+            yield from self._json_items()
+        elif self.kind == "rdb":
+            yield from self._rdb_items()
+        else:
+            yield from self._command_items(self._file, 0, allow_inline=True)
         for reason, count in self.skipped.items():
             self.notes.append(f"left out: {reason} ({count} times)" if count > 1 else f"left out: {reason}")
+
+    def close(self) -> None:
+        self._file.close()
 
     def _rdb_items(self) -> Iterator[Item]:
         reader = RdbReader(self._file, max_elements=PIECE_ELEMENTS)
@@ -139,6 +140,10 @@ class MultiPartSource:
             yield Command([b"SELECT", b"0"])
             yield from part.items()
             self.notes += part.notes
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.close()
 
 
 def read_manifest(path: Path) -> list[str]:

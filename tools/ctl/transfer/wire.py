@@ -71,6 +71,7 @@ class Wire:
         self.name = str(address)
         self._buffer = b""
         self._at = 0
+        self._received_bytes = 0
         try:
             self._socket = _connect(address, timeout_s)
         except (OSError, ssl.SSLError) as exc:
@@ -131,7 +132,13 @@ class Wire:
         if not data:
             message = f"{self.name} closed the connection"
             raise TransferError(message)
+        self._received_bytes += len(data)
         return data
+
+    @property
+    def consumed_bytes(self) -> int:
+        """How much was received and taken."""
+        return self._received_bytes - len(self._buffer) + self._at
 
     def unread(self, data: bytes) -> None:
         """Put bytes back in front of what comes next."""
