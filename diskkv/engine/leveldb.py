@@ -229,6 +229,9 @@ class LevelDBSnapshot(ReadOnlyStore):
     def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
         return _scan_keys(self._snapshot, start, stop, reverse)
 
+    def read_apart(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        return list(islice(self.scan(start, stop), limit))
+
     def snapshot(self) -> LevelDBSnapshot:
         return self
 
