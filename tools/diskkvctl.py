@@ -86,8 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"diskkvctl: {error}", file=sys.stderr)
         return 1
     try:
-        if options.json or outcome.lines:
-            print(json.dumps(outcome.data, indent=1) if options.json else "\n".join(outcome.lines), flush=True)
+        text = json.dumps(outcome.data, indent=1) if options.json else "\n".join(outcome.lines)
+        print(text, file=sys.stderr if outcome.took_output else sys.stdout, flush=True)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

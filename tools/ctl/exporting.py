@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +38,7 @@ asked for a copy and goes on serving; the file holds what there was at one momen
 
 formats:
   rdb    what redis-server loads at start as dump.rdb
-  aof    a directory with an append-only file, which redis-server 7 and later loads as its appendonlydir
+  aof    a directory: the appendonlydir of redis-server 7 and later
   resp   commands, for redis-cli --pipe, or as an append-only file of any Redis
   jsonl  JSON, one key a line
 """
@@ -47,7 +46,7 @@ EPILOG = """\
 examples:
   diskkvctl export dump.rdb --dir data
   diskkvctl export dump.rdb --url redis://localhost:6379 --rdb-version 11
-  diskkvctl export - --format resp --dir data --db 0 --prefix user: | redis-cli -p 6380 --pipe
+  diskkvctl export - --format resp --dir data --db 0 | redis-cli -p 6380 --pipe
   diskkvctl export users.jsonl --url redis://localhost:6379 --type hash
 """
 
@@ -100,9 +99,7 @@ def run(options: argparse.Namespace) -> Outcome:
         raise TransferError("interrupted: nothing was written") from exc
     finally:
         file.discard()
-    if options.file == STANDARD_OUTPUT:
-        print("\n".join(outcome.lines), file=sys.stderr)
-        outcome.lines.clear()
+    outcome.took_output = options.file == STANDARD_OUTPUT
     return outcome
 
 

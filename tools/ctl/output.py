@@ -24,11 +24,15 @@ Row = TypeVar("Row")
 
 @dataclass
 class Outcome:
-    """The answer for people (`lines`), for programs (`data`), and the exit status."""
+    """The answer for people (`lines`), for programs (`data`), and the exit status.
+
+    `took_output`: standard output has got something else, which these must not be mixed with.
+    """
 
     lines: list[str]
     data: Any
     status: int = 0
+    took_output: bool = False
 
 
 @dataclass

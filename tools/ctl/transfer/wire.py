@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -41,7 +42,10 @@ class Address:
 
 
 def parse_url(url: str) -> Address:
-    """redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path[?db=N], or just host:port."""
+    """redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:///path[?db=N], or just host:port.
+
+    A password that the URL lacks is taken from the environment: REDISCLI_AUTH, as redis-cli does.
+    """
     if "://" not in url:
         url = f"redis://{url}"
     parts = urlsplit(url)
@@ -57,9 +61,10 @@ def parse_url(url: str) -> Address:
     except ValueError as exc:
         message = f"{url}: bad port or database"
         raise TransferError(message) from exc
+    password = unquote(parts.password) if parts.password else os.environ.get("REDISCLI_AUTH", "")
     path = unquote(parts.path) if parts.scheme == "unix" else ""
     return Address(
-        parts.hostname or "127.0.0.1", port, path, unquote(parts.username or ""), unquote(parts.password or ""),
+        parts.hostname or "127.0.0.1", port, path, unquote(parts.username or ""), password,
         database, parts.scheme in ("rediss", "valkeys"),
     )  # fmt: skip
 
