@@ -120,6 +120,9 @@ class ReadOnlyStore:
     def flush_log(self) -> None:
         """Nothing to do."""
 
+    def split_keys(self, start: bytes, stop: bytes, slice_bytes: int) -> list[bytes]:
+        return []
+
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         return 0
 

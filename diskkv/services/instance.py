@@ -100,6 +100,11 @@ class Instance:
         self.paused: list[Client] = []
         """Clients with a request that has to wait, because of CLIENT PAUSE or of `pacer`."""
         self.pacer = WritePacer(store, self.paused, self.refresh_fast)
+        self._open_services()
+        self._follow_config()
+
+    def _open_services(self) -> None:
+        """What has clients, or acts for them."""
         self.login = Login(self)
         self.acl = self.login.acl
         self.blocking = Blocking(self.refresh_observer)
@@ -118,7 +123,6 @@ class Instance:
         self.scripts = Scripts(self)
         self.saves = Saves(self)
         self.compactions = Compactions(self)
-        self._follow_config()
 
     def _follow_config(self) -> None:
         """Have those who keep a copy of a parameter take over its value now and after CONFIG SET."""
