@@ -1,4 +1,4 @@
-"""Runs of GET and SET (see runs.py)."""
+"""Runs of GET, SET and INCR (see runs.py)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from diskkv.datatypes.strings import INLINE_MAX_BYTES
 from diskkv.resp.reply import BULK_HEADS, OK
 from diskkv.services.client import Client
 
+_SURE_DIGITS = 18
+"""Fewer digits than that are a 64-bit integer."""
+_ZERO = 0x30
 _LONG_BYTES = 2048
 """The replies of a run are made at once: of longer strings they could take much memory."""
 
@@ -50,3 +53,27 @@ def set_run(client: Client, columns: Columns) -> list[bytes] | None:
         return None
     client.db.put_plain(keys, values)
     return [OK] * len(keys)
+
+
+@run_of("incr", argc=2)
+def incr_run(client: Client, columns: Columns) -> list[bytes] | None:
+    """Several INCRs."""
+    database = client.db
+    numbers: dict[bytes, int] = {}
+    replies = []
+    for key in columns[1]:
+        number = numbers.get(key)
+        if number is None:
+            value = database.get(key)
+            if value is None:
+                number = 0
+            elif value.__class__ is bytes and value.isdigit() and len(value) < _SURE_DIGITS:
+                number = int(value)
+                if number and value[0] == _ZERO:
+                    return None
+            else:
+                return None
+        numbers[key] = number = number + 1
+        replies.append(b":%d\r\n" % number)
+    database.put_plain(list(numbers), [b"%d" % number for number in numbers.values()])
+    return replies

@@ -267,6 +267,28 @@ def set_fields(database: Database, key: bytes, old: Header | None, argv: list[by
     return added
 
 
+def set_each(
+    database: Database, key: bytes, old: Header, fields: list[bytes], values: list[bytes]
+) -> list[bool]:
+    """Set fields one after the other in a hash in rows of which none expires; answers for each whether it was new."""
+    rows = database.engine.rows
+    oid = old.oid
+    flags = []
+    for field, value in zip(fields, values, strict=True):
+        row = _FIELD_ROW(ELEMENT_TAG, oid, KIND_HASH_FIELD, xxh32_intdigest(field)) + field
+        before = rows.get(row)
+        raw = _NO_EXPIRY + value
+        flags.append(before is None)
+        if before != raw:
+            rows.put(row, raw)
+    added = sum(flags)
+    if added:
+        database.adjust(key, old, old.count + added, None)
+    else:
+        database.touch(key)
+    return flags
+
+
 def _set_rows(database: Database, key: bytes, old: Header, argv: list[bytes], at: int) -> int:
     """`set_fields` of a hash in rows of which no field expires."""
     rows = database.engine.rows

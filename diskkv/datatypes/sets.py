@@ -138,6 +138,29 @@ def add_member(database: Database, key: bytes, old: Header | None, member: bytes
     return add_members(database, key, old, (member,))
 
 
+def add_each(database: Database, key: bytes, old: Header, added: list[bytes]) -> list[bool]:
+    """Add members one after the other to a set in rows; answers for each whether it was new."""
+    engine = database.engine
+    rows = engine.rows
+    oid = old.oid
+    pool: Pool | None = engine.mirrors.get(oid)
+    if pool is not None:
+        engine.journal.append((engine.mirrors, oid, None))
+    flags = []
+    for member in added:
+        row = _SET_ROW(ELEMENT_TAG, oid, KIND_SET_MEMBER, xxh32_intdigest(member)) + member
+        is_new = rows.get(row) is None
+        flags.append(is_new)
+        if is_new:
+            rows.put(row, b"")
+            if pool is not None:
+                pool.add(row)
+    total = sum(flags)
+    if total:
+        database.adjust(key, old, old.count + total, None)
+    return flags
+
+
 def add_members(database: Database, key: bytes, old: Header | None, added: Sequence[bytes]) -> int:
     """Add members (at least one); answers how many are new."""
     edit = SetEdit(database, key, old)

@@ -17,6 +17,7 @@ from tests.commands.session import Session
 load_all()
 
 KEYS = [b"a", b"b", b"c", b"string", b"timed", b"hash", b"list", b"set", b"zset", b"long", b"number", b"expired"]
+KEYS += [b"bighash", b"biglist", b"bigset", b"bigzset"]
 MEMBERS = [b"1", b"2", b"3", b"m", b"n", b"", b"x" * 70]
 SETUP = """
 SET string text
@@ -30,10 +31,12 @@ ZADD zset 1 1 2 m
 """
 
 
-def prepared(transcript: str = SETUP) -> Session:
+def prepared() -> Session:
     session = Session()
     session.client.refresh()
-    for line in transcript.strip().splitlines():
+    for line in (SETUP + LIMITS).split("\n"):
+        if not line:
+            continue
         session.run(line)
     session.call(b"SET", b"long", b"v" * 5000)
     session.now_ms += 10
@@ -51,12 +54,37 @@ def argument(kind: str, rng: random.Random) -> bytes:
 SHAPES = {
     "get": ("key",),
     "set": ("key", "member"),
+    "incr": ("key",),
+    "hset": ("key", "member", "member"),
+    "sadd": ("key", "member"),
+    "spop": ("key",),
+    "lpush": ("key", "member"),
+    "rpush": ("key", "member"),
+    "lpop": ("key",),
+    "rpop": ("key",),
+    "zadd": ("key", "score", "member"),
+    "zpopmin": ("key",),
+    "zpopmax": ("key",),
 }
+LIMITS = """
+CONFIG SET hash-max-listpack-entries 2
+CONFIG SET list-max-listpack-size 3
+CONFIG SET set-max-listpack-entries 2
+CONFIG SET set-max-intset-entries 2
+CONFIG SET zset-max-listpack-entries 2
+HSET bighash 1 one 2 two m three n four
+RPUSH biglist 1 2 3 m n 1 2 3 m n 1 2 3 m n 1 2 3 m n 1 2 3 m n
+SADD bigset 1 2 m n o p q r s t
+ZADD bigzset 1 1 2 m 3 n -1 o -0 p 0 q 3 r inf s
+"""
+BIG = {"h": b"bighash", "l": b"biglist", "r": b"biglist", "s": b"bigset", "z": b"bigzset"}
 
 
 def requests_of(name: str, seed: int, count: int, keys: int) -> list[list[bytes]]:
     rng = random.Random(seed)
     some = rng.sample(KEYS, keys)
+    if keys == 1 and name not in ("set", "get") and rng.random() < 0.7:
+        some = [BIG.get(name[0], b"number")]
     made = []
     for _ in range(count):
         argv = [name.encode()]
@@ -90,7 +118,30 @@ def contents(session: Session) -> list[bytes]:
     return [*found, session.call(b"DBSIZE"), session.call(b"DEBUG", b"DIGEST")]
 
 
+def test_members_drawn_by_a_run_are_different_and_gone() -> None:
+    session = prepared()
+    before = set(session.call(b"SMEMBERS", b"bigset").split(b"\r\n")[2::2])
+    session.engine.begin(session.now_ms)
+    drawn = run(session, [[b"spop", b"bigset"]] * 4, True).split(b"\r\n")[1::2]
+    session.engine.commit()
+    after = set(session.call(b"SMEMBERS", b"bigset").split(b"\r\n")[2::2])
+    assert len(set(drawn)) == 4
+    assert after == before - set(drawn)
+
+
 @pytest.mark.parametrize("name", sorted(RUNS))
+def test_the_usual_requests_are_executed_as_a_run(name: str) -> None:
+    session = prepared()
+    arguments = {"key": BIG.get(name[0], b"number"), "member": b"m", "score": b"2"}
+    if name in ("get", "set"):
+        arguments["key"] = b"string"
+    columns = [[name.encode()] * 3] + [[arguments[kind]] * 3 for kind in SHAPES[name]]
+    replies = dispatch.execute_run(session.client, TABLE[name], columns)
+    assert replies is not None
+    assert len(replies) == 3
+
+
+@pytest.mark.parametrize("name", sorted(RUNS.keys() - {"spop"}))
 @given(
     batches=st.lists(
         st.tuples(st.integers(0, 1 << 30), st.integers(2, 12), st.sampled_from([1, 1, 2, 5])), min_size=1, max_size=4
