@@ -60,12 +60,14 @@ def incr_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several INCRs."""
     database = client.db
     numbers: dict[bytes, int] = {}
+    new = []
     replies = []
     for key in columns[1]:
         number = numbers.get(key)
         if number is None:
             value = database.get(key)
             if value is None:
+                new.append(key)
                 number = 0
             elif value.__class__ is bytes and value.isdigit() and len(value) < _SURE_DIGITS:
                 number = int(value)
@@ -75,5 +77,8 @@ def incr_run(client: Client, columns: Columns) -> list[bytes] | None:
                 return None
         numbers[key] = number = number + 1
         replies.append(b":%d\r\n" % number)
-    database.put_plain(list(numbers), [b"%d" % number for number in numbers.values()])
+    for key in new:
+        database.put(key, b"%d" % numbers.pop(key), None)
+    if numbers:
+        database.put_plain(list(numbers), [b"%d" % number for number in numbers.values()])
     return replies
