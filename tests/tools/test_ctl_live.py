@@ -144,6 +144,18 @@ def test_compact_asks_the_server(url: str, capsys: pytest.CaptureFixture[str]) -
     assert (status, err) == (0, "")
 
 
+def test_check_and_hex_look_into_the_directory_of_a_running_server(
+    url: str, server: ServerProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "check", "--url", url)[0] == 0
+    (row,) = run_json(capsys, "hex", "--url", url, "--key", "user:1:name")
+    assert row["meaning"]["value"] == '"Ann"'
+    stale = server.data_directory / ".diskkvctl-4194304"
+    stale.mkdir()
+    assert run(capsys, "hex", "--url", url, "--key", "nope")[0] == 1
+    assert {path.name for path in server.data_directory.iterdir()} <= {"leveldb", "backups"}
+
+
 def test_what_is_sent_as_a_pattern_is_only_itself() -> None:
     assert escaped(b"a*b?[c]\\d^-") == rb"a\*b\?\[c\]\\d\^\-"
 

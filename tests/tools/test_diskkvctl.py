@@ -141,7 +141,7 @@ def test_a_directory_in_use_is_one_clear_line(
 ) -> None:
     status, out, err = run(capsys, "stats", "--dir", str(directory))
     assert (status, out) == (1, "")
-    assert err == f"diskkvctl: {directory} is in use by another process\n"
+    assert err == f"diskkvctl: {directory} is in use by another process; for a running server use --url\n"
 
 
 def test_no_store_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

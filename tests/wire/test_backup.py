@@ -58,6 +58,13 @@ class Load:
         self._thread.start()
         return self
 
+    def expect_the_end(self) -> None:
+        """The server was killed."""
+        self._thread.join()
+        (failure,) = self._failure
+        assert isinstance(failure, ConnectionError), failure
+        self._failure.clear()
+
     def __exit__(self, *exc_info: object) -> None:
         self._ended.set()
         self._thread.join()
@@ -123,6 +130,35 @@ def assert_prefix(directory: Path, before: dict[str, int], after: dict[str, int]
         assert wire.call("DBSIZE") == expected
         # And it goes on from there.
         assert wire.call("INCR", "one:count") is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["at once", "in the middle", "at the end"])
+def test_killed_while_a_backup_is_made(
+    moment: str, server: ServerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backups = server.data_directory / "backups"
+    marks = {"at once": "*", "in the middle": ".unfinished-*", "at the end": "[.2]*Z"}
+    backups.mkdir()
+    (backups / "first").mkdir()
+    with server.connect() as one, server.connect() as other, Load(one, "load") as load:
+        until(lambda: load.acknowledged > 200)
+        other.send("BGSAVE")
+        # The middle may be over before it is seen; then it is the end.
+        until(lambda: any(backups.glob(marks[moment])) or any(backups.glob("2*")))
+        acknowledged = load.acknowledged
+        server.kill()
+        load.expect_the_end()
+    server.start()
+    with server.connect() as wire:
+        assert wire.call("SAVE") == Simple(b"OK")
+        count = wire.call("GET", "load:count")
+        assert isinstance(count, bytes) and int(count) > acknowledged
+    (backups / "first").rmdir()
+    assert [path.name for path in backups.iterdir() if path.name[0] != "2"] == [".lock"]
+    assert all(row["problem"] is None for row in run(capsys, "backups", str(backups))["backups"])
+    restored = run(capsys, "restore", str(backups), "--dir", str(tmp_path / "new"), "--check")
+    assert restored["keys"] == int(count) + 2
 
 
 def test_save_waits_while_others_are_served(server: ServerProcess) -> None:

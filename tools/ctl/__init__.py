@@ -6,7 +6,7 @@ diskkv.codec and the engine's store, and never decode by themselves.
 
 output.py   what a sub-command answers, how keys, sizes and tables look, and progress
 store.py    opening a data directory, walking its headers
-live.py     a running server; live_keys.py asks it for keys
+live.py     a running server; live_keys.py asks it for keys, snapshot.py looks into its directory
 rowtext.py  rows in words, for hex and inspect
 check.py    the walk over everything; it calls packed.py for a header by itself, objects.py for a header and the rows of
             its object (lists.py, zsets.py and streams.py for these types), leftovers.py for what waits to be reclaimed

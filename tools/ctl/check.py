@@ -55,7 +55,8 @@ from tools.ctl.leftovers import Leftovers
 from tools.ctl.objects import object_problems
 from tools.ctl.output import Outcome, Progress, quoted
 from tools.ctl.packed import record_problems
-from tools.ctl.store import DatabaseEntry, add_directory, databases, opened
+from tools.ctl.snapshot import opened_target
+from tools.ctl.store import DatabaseEntry, add_target, databases, opened
 
 NAME = "check"
 HELP = "prove that headers, counts, elements, expiry index and garbage queue agree"
@@ -64,10 +65,14 @@ Read every row once and prove that all agree with each other: every key decodes 
 the elements and the indexes that its type says, every time to live is in the expiry index, every object belongs to one
 key or waits to be reclaimed. Nothing is changed. The exit status is 1 when anything is wrong, and `diskkvctl repair`
 helps then.
+
+With --url the directory of a server on this machine is checked as of one instant, while it goes on: its tables are
+linked, and its log is copied, to a place beside them that is removed afterwards.
 """
 EPILOG = """\
 examples:
   diskkvctl check --dir /var/lib/diskkv
+  diskkvctl check --url redis://localhost
   # a backup: in a copy, because opening LevelDB changes its log
   diskkvctl restore /mnt/other --dir /tmp/try --link --check
 """
@@ -93,12 +98,14 @@ _SYSTEM_ROWS: dict[bytes, tuple[int | None, int | None]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of check."""
-    add_directory(parser)
+    add_target(parser)
 
 
 def run(options: argparse.Namespace) -> Outcome:
     """All checks; status 1 when something is wrong."""
-    checker = check_directory(options.dir)
+    with opened_target(options) as store:
+        checker = Checker(store)
+        checker.run()
     data: dict[str, Any] = {"problems": checker.problems, "problem_count": checker.problem_count, **checker.facts}
     lines = [*checker.problems]
     if checker.problem_count > len(checker.problems):

@@ -13,13 +13,15 @@ from diskkv.engine.leveldb import LevelDBStore
 from diskkv.errors import ConfigError
 from tools.ctl.output import Outcome, quoted
 from tools.ctl.rowtext import TAGS, describe, one_line
-from tools.ctl.store import add_database, add_directory, database, opened
+from tools.ctl.snapshot import opened_target
+from tools.ctl.store import add_database, add_target, database
 
 NAME = "hex"
 HELP = "raw rows of the store in hexadecimal, and what they mean"
 DESCRIPTION = """\
 Show rows as they are in LevelDB: the key of the row and its value in hexadecimal, and what they say. By default from
-the first row on; --tag, --prefix and --key select.
+the first row on; --tag, --prefix and --key select. With --url a server on this machine is looked into as of one
+instant.
 """
 EPILOG = """\
 examples:
@@ -37,7 +39,7 @@ _SHOWN_VALUE_BYTES = 256
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of hex."""
-    add_directory(parser)
+    add_target(parser)
     add_database(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--tag", choices=list(TAGS), metavar="TAG", help=f"only rows of this kind: {', '.join(TAGS)}")
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> Outcome:
     """The selected rows."""
     lines: list[str] = []
     data: list[dict[str, Any]] = []
-    with opened(options.dir) as store:
+    with opened_target(options) as store:
         for row, value in _rows(store, options):
             if options.limit and len(data) == options.limit:
                 lines.append("... and more (--limit)")

@@ -62,7 +62,13 @@ def store_path(directory: Path) -> Path:
 def opened(directory: Path, any_format: bool = False) -> Iterator[LevelDBStore]:
     """The store in `directory`. Raises ConfigError when it is in use, not there, or (unless `any_format`) of another
     format than this version's."""
-    store = LevelDBStore(store_path(directory), create=False)
+    try:
+        store = LevelDBStore(store_path(directory), create=False)
+    except ConfigError as exc:
+        if "in use" in str(exc):
+            message = f"{exc}; for a running server use --url"
+            raise ConfigError(message) from exc
+        raise
     try:
         version = check_format(store, directory)
         if not any_format:
