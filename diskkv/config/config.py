@@ -166,6 +166,9 @@ class Config(Settings):
 
     def _apply(self, changes: Sequence[tuple[Parameter, object]]) -> None:
         before = [(parameter, getattr(self, parameter.attribute)) for parameter, _ in changes]
+        for parameter, _ in changes:
+            self.given.add(parameter.attribute)
+            self.derived.pop(parameter.attribute, None)
         for parameter, value in changes:
             setattr(self, parameter.attribute, value)
         hooks: dict[Hook, str] = {}

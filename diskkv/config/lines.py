@@ -145,6 +145,7 @@ class Loader:
             current = ()
         self._changed.add(parameter.attribute)
         setattr(self.settings, parameter.attribute, read_value(parameter, arguments, current))
+        self.settings.given.add(parameter.attribute)
 
     def _include(self, arguments: Sequence[str], line: str, origin: Origin, depth: int) -> None:
         if len(arguments) != 1:

@@ -85,6 +85,7 @@ def _different(settings: Settings, lines: Iterable[str], path: str) -> list[Para
         parameter
         for parameter in PARAMETERS
         if getattr(loaded, parameter.attribute) != getattr(settings, parameter.attribute)
+        and parameter.attribute not in settings.derived
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from diskkv.codec.numbers import INT64_MAX
 from diskkv.config.kinds import INT32_MAX, INT32_MIN, UINT32_MAX, BufferLimit
@@ -47,6 +48,8 @@ _DELETION = "deleting takes constant time anyway, space is reclaimed in the back
 _ALLOCATOR = "concerns Redis' memory allocator"
 _THREADS = "commands and sockets are served by one thread"
 _PROCESS = "concerns Redis' own process management"
+
+_DERIVED = "Unless given it follows from maxmemory, or else from the machine's memory."
 
 MIB = 1 << 20
 
@@ -127,17 +130,26 @@ class Storage:
     appendfsync = choice(
         "everysec", "everysec always no", "When writes are forced to disk: before each reply, once a second, never."
     )
-    cache_size = memory(64 * MIB, "Memory for the cache of values.")
+    cache_size = memory(64 * MIB, f"Memory for the cache of values. {_DERIVED}")
     min_free_disk = memory(64 * MIB, "Free disk space below which only writes that free space are taken.")
     write_pacing = yes_no(True, "Slow writers down before LevelDB's merges fall so far behind that it would stop.")
+    maxmemory = memory(
+        0, "Memory for the whole process, shared by caches and buffers; no data is deleted for it. 0 for no budget."
+    )
     turn_max_bytes = memory(16 * MIB, "Staged writes after which a turn ends and is committed.", low=64 << 10)
     leveldb_write_buffer_size = memory(
-        4 * MIB, "LevelDB's table in memory; up to two exist.", low=64 << 10, immutable=True
+        4 * MIB, f"LevelDB's table in memory; up to two exist. {_DERIVED}", low=64 << 10, immutable=True
     )
-    leveldb_block_cache_size = memory(32 * MIB, "LevelDB's cache of uncompressed blocks.", immutable=True)
+    leveldb_block_cache_size = memory(
+        32 * MIB, f"LevelDB's cache of uncompressed blocks. {_DERIVED}", immutable=True
+    )
     leveldb_block_size = memory(4096, "Uncompressed size of LevelDB's blocks.", low=1024, immutable=True)
-    leveldb_max_file_size = memory(8 * MIB, "Size of LevelDB's tables.", low=MIB, immutable=True)
-    leveldb_max_open_files = integer(1000, 74, 50_000, "Tables that LevelDB keeps open.", immutable=True)
+    leveldb_max_file_size = memory(
+        8 * MIB, "Size of LevelDB's tables. Unless given it follows from the data's size.", low=MIB, immutable=True
+    )
+    leveldb_max_open_files = integer(
+        1000, 74, 50_000, f"Tables that LevelDB keeps open. {_DERIVED}", immutable=True
+    )
     leveldb_mmap = yes_no(False, "Let LevelDB map tables into memory.", immutable=True)
     leveldb_compression = choice("snappy", "snappy none", "Compression of LevelDB's blocks.", immutable=True)
     leveldb_bloom_bits = integer(10, 0, 64, "Bits per key of LevelDB's Bloom filters; 0 for none.", immutable=True)
@@ -311,7 +323,6 @@ class Compatibility:
     auto_aof_rewrite_min_size = memory(64 * MIB, "When the AOF is rewritten.", signed=True, ignored=_AOF)
     auto_aof_rewrite_percentage = integer(100, 0, INT32_MAX, "When the AOF is rewritten.", ignored=_AOF)
     no_appendfsync_on_rewrite = yes_no(False, "Do not sync during a rewrite.", ignored=_AOF)
-    maxmemory = memory(0, "Memory for data.", ignored=f"{_EVICTION}; cache-size bounds memory")
     maxmemory_policy = choice(
         "noeviction",
         "volatile-lru volatile-lfu volatile-random volatile-ttl allkeys-lru allkeys-lfu allkeys-random noeviction",
@@ -422,6 +433,10 @@ class Settings(
     def __init__(self) -> None:
         for parameter in PARAMETERS:
             setattr(self, parameter.attribute, parameter.default)
+        self.given: set[str] = set()
+        """The attributes that a file, the command line or CONFIG SET gave a value."""
+        self.derived: dict[str, Any] = {}
+        """Values that were computed for attributes that were not given: CONFIG REWRITE leaves them out."""
         self.dir = absolute_directory(self.dir)
 
 

@@ -62,6 +62,7 @@ async def _cron(reactor: Reactor) -> None:
         instance.saves.check_interval()
         reactor.heartbeat()
         instance.compactions.poll()
+        instance.memory_budget.poll()
         reactor.wake_listeners()
         now_ms = time.time_ns() // 1_000_000
         instance.replication.tick(now_ms)

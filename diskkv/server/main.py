@@ -30,6 +30,7 @@ from diskkv.server.reactor import Reactor
 from diskkv.server.signals import reload_on_signal, stop_on_signal
 from diskkv.server.supervision import Supervisor, daemonize, remove_pid_file, write_pid_file
 from diskkv.server.tls import make_context
+from diskkv.services import memory, sizing
 from diskkv.services.instance import Instance
 from diskkv.services.unfinished import has_unfinished_import
 
@@ -62,6 +63,11 @@ def open_store(config: Config) -> Store:
             mmap=config.leveldb_mmap,
         ),
     )
+
+
+def _dataset_bytes(config: Config) -> int:
+    """How large the tables in the data directory are."""
+    return sum(table.stat().st_size for table in Path(config.dir).glob("leveldb/*.ldb"))
 
 
 def _raise_file_limit(config: Config) -> None:
@@ -112,6 +118,8 @@ def serve(config: Config) -> int:
         _raise_file_limit(config)
         listeners.open()
         metrics_sockets = _open_metrics(config)
+        sizing.apply(config, _dataset_bytes(config))
+        memory.tame_allocator()
         store = open_store(config)
         try:
             instance = _make_instance(config, store)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from diskkv import __version__
 from diskkv.codec.header import Header
 from diskkv.services.leveldb_info import leveldb
-from diskkv.services.memory import human_size, total_memory_bytes, usage
+from diskkv.services.memory import MemoryUsage, human_size, total_memory_bytes, usage
 
 if TYPE_CHECKING:
     from diskkv.engine.database import Database
@@ -114,6 +114,7 @@ def memory(instance: Instance) -> Fields:
     yield from _script_memory(instance)
     yield from _sized("maxmemory", instance.config.maxmemory)
     yield "maxmemory_policy", instance.config.maxmemory_policy
+    yield from _parts(found)
     yield "allocator_frag_ratio", "1.00"
     yield "allocator_frag_bytes", 0
     yield "allocator_rss_ratio", "1.00"
@@ -135,6 +136,12 @@ def memory(instance: Instance) -> Fields:
     yield "active_defrag_running", 0
     yield "lazyfree_pending_objects", instance.reclaimer.backlog() if not instance.reclaimer.idle else 0
     yield "lazyfreed_objects", 0
+
+
+def _parts(found: MemoryUsage) -> Fields:
+    """Where the resident memory goes; the parts add up to it, but for what is counted inexactly."""
+    for name, size_bytes in found.parts.items():
+        yield f"mem_part_{name}", size_bytes
 
 
 def _script_memory(instance: Instance) -> Fields:
@@ -230,7 +237,7 @@ def stats(instance: Instance) -> Fields:
     yield "expired_time_cap_reached_count", 0
     yield "expire_cycle_cpu_milliseconds", counts.sweep_ns // 1_000_000
     yield "evicted_keys", 0
-    yield "evicted_clients", 0
+    yield "evicted_clients", instance.memory_budget.evicted_clients
     yield from _gauges(instance, "evicted_scripts")
     yield "total_eviction_exceeded_time", 0
     yield "current_eviction_exceeded_time", 0

@@ -28,6 +28,7 @@ from diskkv.services.compaction import Compactions
 from diskkv.services.latency import LatencyMonitor
 from diskkv.services.login import Login
 from diskkv.services.memory import resident_bytes
+from diskkv.services.memory_budget import MemoryBudget
 from diskkv.services.monitor import monitor_line
 from diskkv.services.notifications import Notifications
 from diskkv.services.pacing import WritePacer
@@ -123,13 +124,15 @@ class Instance:
         self.scripts = Scripts(self)
         self.saves = Saves(self)
         self.compactions = Compactions(self)
+        self.memory_budget = MemoryBudget(self)
 
     def _follow_config(self) -> None:
         """Have those who keep a copy of a parameter take over its value now and after CONFIG SET."""
         config = self.config
         for name in ("slowlog-log-slower-than", "slowlog-max-len", "latency-monitor-threshold"):
             config.on_change(name, self._configure_slow)
-        config.on_change("cache-size", lambda: self.engine.cache.resize(config.cache_size))
+        config.on_change("cache-size", self.memory_budget.configure)
+        config.on_change("maxmemory", self.memory_budget.configure)
         config.on_change("notify-keyspace-events", self._configure_notifications)
         config.on_change("write-pacing", lambda: self.pacer.enable(config.write_pacing))
         self.pacer.enabled = config.write_pacing

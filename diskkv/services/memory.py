@@ -8,11 +8,13 @@ import os
 import resource
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diskkv.services.instance import Instance
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""glibc's numbers for mallopt."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -29,6 +31,7 @@ class MemoryUsage:
     startup_bytes: int
     dataset_bytes: int
     clients_bytes: int
+    parts: dict[str, int]
 
     @property
     def overhead_bytes(self) -> int:
@@ -48,12 +51,25 @@ def usage(instance: Instance) -> MemoryUsage:
     resident = resident_bytes()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     leveldb_bytes = int(store.property("leveldb.approximate-memory-usage") or 0)
+    cache_bytes = instance.engine.cache.size_bytes
+    clients_bytes = sum(client.input_bytes + client.output_bytes for client in instance.clients.values())
+    scripts = instance.gauges.get("used_memory_vm_total")
+    parts = {
+        "startup": instance.startup_memory_bytes,
+        "cache": cache_bytes,
+        "leveldb_blocks_and_buffers": leveldb_bytes,
+        "clients": clients_bytes,
+        "scripts": 0 if scripts is None else scripts(),
+    }
+    # Indexes and filters of open tables, the allocator's gaps, and everything that is small.
+    parts["tables_and_rest"] = max(0, resident - sum(parts.values()))
     return MemoryUsage(
         resident_bytes=resident,
         peak_bytes=max(resident, peak),
         startup_bytes=instance.startup_memory_bytes,
-        dataset_bytes=instance.engine.cache.size_bytes + leveldb_bytes,
-        clients_bytes=sum(client.input_bytes + client.output_bytes for client in instance.clients.values()),
+        dataset_bytes=cache_bytes + leveldb_bytes,
+        clients_bytes=clients_bytes,
+        parts=parts,
     )
 
 
@@ -81,10 +97,32 @@ def human_size(size_bytes: int) -> str:
     return f"{size:.2f}{unit}"
 
 
+@cache
+def _library() -> Any:
+    return ctypes.CDLL(None)
+
+
+def trim() -> None:
+    """Have the C library give memory that is free back to the system, where it can; may run in a thread."""
+    function = getattr(_library(), "malloc_trim", None)
+    if function is not None:
+        function(0)
+
+
+def tame_allocator() -> None:
+    """Keep glibc from holding on to more memory than is used.
+
+    By default each thread may get a heap of its own, and the size from which a block is mapped by itself, and so given
+    back when it is freed, grows up to 32 MiB.
+    """
+    function = getattr(_library(), "mallopt", None)
+    if function is not None:
+        function(_M_ARENA_MAX, 2)
+        function(_M_MMAP_THRESHOLD, 256 << 10)
+        function(_M_TRIM_THRESHOLD, 1 << 20)
+
+
 def release_unused() -> None:
     """Give memory that is not in use back to the system, where the C library can do that. Raises OSError."""
     gc.collect()
-    library = ctypes.CDLL(None)
-    trim = getattr(library, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    trim()
