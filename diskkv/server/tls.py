@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from diskkv.config import Config
 from diskkv.errors import ConfigError
+from diskkv.server import openssl
 from diskkv.server.connection import Connection
 from diskkv.server.logs import VERBOSE
 
@@ -38,7 +39,7 @@ _VERSIONS = {
 TLS_PARAMETERS = (
     "tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients",
     "tls-protocols", "tls-ciphers", "tls-ciphersuites", "tls-prefer-server-ciphers", "tls-dh-params-file",
-    "tls-session-caching",
+    "tls-session-caching", "tls-session-cache-size", "tls-session-cache-timeout",
 )  # fmt: skip
 """What a context is made of."""
 _VERIFY = {"yes": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "no": ssl.CERT_NONE}
@@ -56,9 +57,7 @@ def make_context(config: Config) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     if not config.tls_prefer_server_ciphers:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    if not config.tls_session_caching:
-        context.options |= ssl.OP_NO_TICKET
-        context.num_tickets = 0
+    _cache_sessions(context, config)
     context.verify_mode = _VERIFY[config.tls_auth_clients]
     _load_files(context, config)
     _choose_protocols(context, config)
@@ -105,12 +104,35 @@ def _choose_ciphers(context: ssl.SSLContext, config: Config) -> None:
         with _explained(f"cannot use tls-ciphers {config.tls_ciphers}"):
             context.set_ciphers(config.tls_ciphers)
     if config.tls_ciphersuites:
-        choose = getattr(context, "set_ciphersuites", None)
-        if choose is None:
-            message = "tls-ciphersuites cannot be chosen with this version of Python (3.15 or newer can)"
-            raise ConfigError(message)
-        with _explained(f"cannot use tls-ciphersuites {config.tls_ciphersuites}"):
-            choose(config.tls_ciphersuites)
+        _choose_ciphersuites(context, config.tls_ciphersuites)
+
+
+def _choose_ciphersuites(context: ssl.SSLContext, names: str) -> None:
+    what = f"cannot use tls-ciphersuites {names}"
+    # Part of the ssl module from Python 3.15 on.
+    choose = getattr(context, "set_ciphersuites", None)
+    if choose is not None:
+        with _explained(what):
+            choose(names)
+        return
+    found = openssl.find(context)
+    if found is None:
+        message = f"{what}: this Python cannot choose them"
+        raise ConfigError(message)
+    if not found.choose_ciphersuites(names):
+        message = f"{what}: OpenSSL does not know all of them"
+        raise ConfigError(message)
+
+
+def _cache_sessions(context: ssl.SSLContext, config: Config) -> None:
+    found = openssl.find(context)
+    if not config.tls_session_caching:
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+        if found is not None:
+            found.cache_no_sessions()
+    elif found is not None:
+        found.cache_sessions(config.tls_session_cache_size, config.tls_session_cache_timeout)
 
 
 @contextlib.contextmanager

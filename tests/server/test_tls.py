@@ -12,6 +12,7 @@ import pytest
 
 from diskkv.config import Config
 from diskkv.errors import ConfigError
+from diskkv.server import openssl
 from diskkv.server.tls import Handshakes, TlsSocket, make_context
 from tests.commands.session import Session
 from tests.harness.certificates import Authority
@@ -191,6 +192,63 @@ def test_ciphers(authority: Authority) -> None:
     pair.shake_hands()
     cipher = pair.client.cipher()
     assert cipher is not None and cipher[0] == "ECDHE-ECDSA-AES128-GCM-SHA256"
+    pair.close()
+
+
+def test_ciphersuites(authority: Authority) -> None:
+    for name in ("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"):
+        pair = Pair(authority, tls_ciphersuites=name)
+        pair.shake_hands()
+        assert pair.server.cipher is not None
+        assert pair.server.cipher[:2] == (name, "TLSv1.3")
+        pair.close()
+
+
+def test_contexts_that_openssl_cannot_be_asked_about(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without access to OpenSSL everything but cipher suites goes on to work."""
+    monkeypatch.setattr(openssl, "find", lambda context: None)
+    make_context(configured(authority, tls_session_caching=False))
+    if not hasattr(ssl.SSLContext, "set_ciphersuites"):
+        with pytest.raises(ConfigError, match="this Python cannot choose them"):
+            make_context(configured(authority, tls_ciphersuites="TLS_AES_128_GCM_SHA256"))
+
+
+def resumed(authority: Authority, protocol: str, **values: object) -> bool:
+    """Whether a second connection resumes the session of a first one."""
+    server = make_context(configured(authority, tls_protocols=protocol, **values))
+    client = ssl.create_default_context(cafile=str(authority.ca_file))
+    session = None
+    for _ in range(2):
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        theirs = client.wrap_bio(to_client, to_server, server_hostname="127.0.0.1", session=session)
+        mine = server.wrap_bio(to_server, to_client, server_side=True)
+        done: set[ssl.SSLObject] = set()
+        while len(done) < 2:
+            for side in (theirs, mine):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+                    done.add(side)
+        mine.write(b"x")
+        # TLS 1.3 gives the session to the client behind the handshake.
+        assert theirs.read(1) == b"x"
+        session = theirs.session
+    return bool(theirs.session_reused)
+
+
+@pytest.mark.parametrize("protocol", ["TLSv1.2", "TLSv1.3"])
+def test_session_caching(authority: Authority, protocol: str) -> None:
+    assert resumed(authority, protocol)
+    assert resumed(authority, protocol, tls_session_cache_size=1)
+    assert not resumed(authority, protocol, tls_session_caching=False)
+
+
+def test_session_timeout(authority: Authority) -> None:
+    pair = Pair(authority, tls_session_cache_timeout=1234)
+    pair.shake_hands()
+    pair.server.send(b"x")
+    assert pair.read() == b"x"
+    assert pair.client.session is not None
+    assert pair.client.session.ticket_lifetime_hint == 1234
     pair.close()
 
 
