@@ -20,6 +20,9 @@ from tests.crash.test_kill import _join, _write_until
 from tests.crash.writers import Ledger, check
 from tests.harness.servers import ServerProcess, subject_flavour
 from tests.harness.statemachine import scaled
+from tests.harness.wire import Simple
+from tools import diskkvctl
+from tools.ctl.check import check_directory
 
 IMAGE_BYTES = 256 * 1024 * 1024
 
@@ -95,6 +98,32 @@ def test_always_loses_no_acknowledged_write_at_power_loss(image: Path) -> None:
             finally:
                 server.close()
         shutil.copyfile(copy, image)
+
+
+@pytest.mark.slow
+def test_a_complete_backup_survives_power_loss(image: Path) -> None:
+    """Even with `appendfsync no`: what SAVE has answered is on stable storage."""
+    copy = image.with_name("copy")
+    with _mounted(image, image.with_name("mounted")):
+        server = ServerProcess(subject_flavour(), ("--appendfsync", "no", "--leveldb-write-buffer-size", "64kb"))
+        try:
+            _use_directory(server, image.with_name("mounted") / "data")
+            server.start()
+            with server.connect() as wire:
+                for number in range(500):
+                    wire.call("SET", f"key:{number}", "x" * 1000)
+                assert wire.call("SAVE") == Simple(b"OK")
+                wire.call("SET", "later", "lost")
+            server.kill()
+            subprocess.run(["cp", "--sparse=always", str(image), str(copy)], check=True)
+        finally:
+            server.close()
+    with _mounted(copy, image.with_name("recovered")):
+        backups = image.with_name("recovered") / "data" / "backups"
+        restored = image.with_name("restored")
+        assert diskkvctl.main(["restore", str(backups), "--dir", str(restored), "--check", "--json"]) == 0
+    assert check_directory(restored).facts["keys"] == 500
+    assert list(restored.rglob("*.ldb")), "there was nothing to link"
 
 
 @pytest.mark.slow

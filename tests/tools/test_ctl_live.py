@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.harness.certificates import Authority
 from tests.harness.servers import ServerProcess, diskkv, reference_flavour, running
+from tests.harness.tls import TlsServer
 from tests.harness.wire import Wire
 from tools import diskkvctl
 from tools.ctl.live_keys import escaped
@@ -115,7 +118,7 @@ def test_stats(url: str, server: ServerProcess, capsys: pytest.CaptureFixture[st
 
 
 def test_a_backup_stays_with_the_server_or_is_copied(
-    url: str, server: ServerProcess, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+    url: str, server: ServerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = run_json(capsys, "backup", "--url", url)
     assert made["path"].startswith(str(server.data_directory / "backups"))
@@ -126,7 +129,7 @@ def test_a_backup_stays_with_the_server_or_is_copied(
 
 
 def test_passwords_do_not_show_and_come_from_the_environment(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with running(diskkv(), "--requirepass", "secret", tcp=True) as server:
         place = f"127.0.0.1:{server.port}"
@@ -137,6 +140,17 @@ def test_passwords_do_not_show_and_come_from_the_environment(
         assert run(capsys, "keys", "--url", f"redis://:secret@{place}")[0] == 0
         monkeypatch.setenv("REDISCLI_AUTH", "secret")
         assert run(capsys, "keys", "--url", f"redis://{place}") == (0, "\n", "")
+
+
+def test_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = TlsServer(Authority(tmp_path), "--tls-auth-clients", "no")
+    try:
+        place = f"rediss://localhost:{server.port}"
+        assert run(capsys, "keys", "--url", f"{place}?ssl_ca_certs={server.authority.ca_file}") == (0, "\n", "")
+        status, _, err = run(capsys, "keys", "--url", place)
+        assert (status, "certificate" in err) == (1, True)
+    finally:
+        server.close()
 
 
 def test_compact_asks_the_server(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from diskkv.codec import keys
 from diskkv.engine.leveldb import LevelDBStore
 from tests.formats.make import FAR_MS, instance_on, write
 from tools import diskkvctl
-from tools.ctl import diskusage
+from tools.ctl import diskusage, output
 from tools.ctl.diskusage import group
+from tools.ctl.output import Bar, Progress
 from tools.ctl.rowtext import KINDS, TAGS, describe, one_line
 
 
@@ -174,6 +177,53 @@ def test_completion_knows_commands_and_options(shell: str, capsys: pytest.Captur
     status, out, _ = run(capsys, "completion", shell)
     assert status == 0
     assert all(word in out for word in ("bigkeys", "--separator", "restore", "--mend-only"))
+
+
+def test_bash_takes_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "diskkvctl.bash"
+    script.write_text(run(capsys, "completion", "bash")[1])
+    # What bash calls on the tab key behind `diskkvctl re`.
+    lines = [
+        f"source {script}",
+        "complete -p diskkvctl",
+        "COMP_WORDS=(diskkvctl re); COMP_CWORD=1; COMP_LINE='diskkvctl re'; COMP_POINT=12",
+        "$(complete -p diskkvctl | sed 's/.*-F \\([^ ]*\\).*/\\1/') diskkvctl re diskkvctl",
+        'printf "%s\\n" "${COMPREPLY[@]}"',
+    ]
+    done = subprocess.run(["bash", "--norc", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert {"repair", "restore"} <= set(done.stdout.split())
+
+
+class Terminal(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_work_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_LOOK_AT_CLOCK_MASK", 1)
+    terminal = Terminal()
+    monkeypatch.setattr(output.sys, "stderr", terminal)
+    progress = Progress("checked")
+    assert list(progress.watch(iter(range(10)))) == list(range(10))
+    progress.count(100)
+    with Bar("copied", 2048) as bar:
+        bar.advance(1024)
+    assert "checked" in terminal.getvalue()
+    assert "copied" in terminal.getvalue()
+
+
+def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_LOOK_AT_CLOCK_MASK", 1)
+    clock = iter(range(0, 1000, 3))
+    monkeypatch.setattr(output.time, "monotonic", lambda: float(next(clock)))
+    lines = io.StringIO()
+    monkeypatch.setattr(output.sys, "stderr", lines)
+    assert len(list(Progress("checked").watch(iter(range(12))))) == 12
+    with Bar("copied", 2048) as bar:
+        bar.advance(1024)
+    assert lines.getvalue() == "checked 4 rows in 6 s\nchecked 8 rows in 12 s\nchecked 12 rows in 18 s\n"
 
 
 def test_every_command_has_a_page_of_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import shtab
 
@@ -31,5 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Outcome:
     """The script."""
+    _complete_paths(options.parser)
     script = shtab.complete(options.parser, options.shell)
     return Outcome(script.rstrip("\n").splitlines(), {"shell": options.shell, "script": script})
+
+
+def _complete_paths(parser: argparse.ArgumentParser) -> None:
+    """Have every argument that is a path completed as one."""
+    for action in parser._actions:
+        if action.type is Path:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _complete_paths(command)
