@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import redis
 
 from tests.harness.certificates import Authority
-from tests.harness.servers import AddressTaken, ServerDied, ServerProcess, subject_flavour
+from tests.harness.servers import AddressTaken, Flavour, ServerDied, ServerProcess, subject_flavour
 
 
 def free_port() -> int:
@@ -24,7 +24,7 @@ def free_port() -> int:
 class TlsServer:
     """A server with `tls-port` and certificates of an authority of its own (server and client)."""
 
-    def __init__(self, authority: Authority, *options: str) -> None:
+    def __init__(self, authority: Authority, *options: str, flavour: Flavour | None = None) -> None:
         self.authority = authority
         authority.issue("server")
         authority.issue("client")
@@ -33,7 +33,7 @@ class TlsServer:
         for attempt in range(5):
             self.port = free_port()
             listening = ("--tls-port", str(self.port), "--tls-ca-cert-file", str(authority.ca_file))
-            self.process = ServerProcess(subject_flavour(), (*listening, *files, *options))
+            self.process = ServerProcess(flavour or subject_flavour(), (*listening, *files, *options))
             try:
                 self.process.start()
             except ServerDied as exc:

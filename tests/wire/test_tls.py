@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from tests.harness.certificates import Authority
-from tests.harness.servers import ServerDied, ServerProcess, subject_flavour
+from tests.harness.servers import ServerDied, ServerProcess, subject_flavour, system_redis
 from tests.harness.tls import TlsServer, free_port
 from tests.harness.wire import ErrorReply, Simple
 
@@ -208,6 +208,30 @@ def test_the_port_is_opened_and_closed_live(server: TlsServer) -> None:
         server.port = original
         with server.client() as client:
             assert client.ping()
+
+
+def test_the_same_replies_as_redis(server: TlsServer) -> None:
+    """CONFIG SET of everything about TLS, right and wrong, beside the redis-server on PATH."""
+    requests = [
+        ("tls-cert-file", "/nonexistent"), ("tls-key-file", "/nonexistent"), ("tls-ca-cert-file", ""),
+        ("tls-ca-cert-file", "/nonexistent"), ("tls-ca-cert-dir", "/nonexistent"), ("tls-protocols", "bad"),
+        ("tls-protocols", "TLSv1.2"), ("tls-protocols", ""), ("tls-ciphers", "bad"), ("tls-ciphersuites", "bad"),
+        ("tls-ciphersuites", "TLS_AES_128_GCM_SHA256"), ("tls-ciphersuites", ""), ("tls-auth-clients", "maybe"),
+        ("tls-auth-clients", "optional"), ("tls-auth-clients", "yes"), ("tls-prefer-server-ciphers", "yes"),
+        ("tls-prefer-server-ciphers", "no"), ("tls-session-caching", "no"), ("tls-session-caching", "yes"),
+        ("tls-session-cache-size", "5000"), ("tls-session-cache-size", "-1"), ("tls-session-cache-timeout", "60"),
+        ("tls-dh-params-file", "/nonexistent"), ("tls-port", "70000"),
+        ("tls-cert-file", "/nonexistent", "timeout", "9"),
+    ]  # fmt: skip
+    reference = TlsServer(server.authority, flavour=system_redis())
+    with contextlib.closing(reference), server.process.connect() as ours, reference.process.connect() as theirs:
+        for request in requests:
+            assert ours.call("CONFIG", "SET", *request) == theirs.call("CONFIG", "SET", *request), request
+            shown = [wire.call("CONFIG", "GET", request[0]) for wire in (ours, theirs)]
+            assert shown[0] == shown[1] or request[0] == "tls-port", request
+        assert ours.call("CONFIG", "GET", "timeout") == [b"timeout", b"0"]
+        with server.client() as client, reference.client() as other:
+            assert client.ping() and other.ping()
 
 
 def test_maxclients_counts_them(server: TlsServer) -> None:
