@@ -125,12 +125,14 @@ def test_latency(redis_cli: str) -> None:
     assert re.fullmatch(r"\d+ \d+ \d+\.\d\d \d+\n", output)
 
 
-def test_what_needs_replication_is_refused_at_once(redis_cli: str, tmp_path: Path) -> None:
+def test_a_dump_of_the_server(redis_cli: str, tmp_path: Path) -> None:
     server = server_of(subject_flavour())
-    status, _, errors = told(server, ["--rdb", str(tmp_path / "dump.rdb")])
-    assert status == 1 and "unknown command 'SYNC'" in errors
-    status, _, errors = told(server, ["--replica"])
-    assert status == 1 and "unknown command 'SYNC'" in errors
+    for option, keys in (("--rdb", 8), ("--functions-rdb", 0)):
+        path = tmp_path / f"{keys}.rdb"
+        status, output, errors = told(server, [option, str(path)])
+        assert status == 0 and "Transfer finished with success" in output + errors
+        checked = subprocess.run(["redis-check-rdb", path], capture_output=True, text=True, timeout=TIMEOUT_S)
+        assert f"{keys} keys read" in checked.stdout if keys else "RDB looks OK" in checked.stdout, checked.stdout
 
 
 def lines_until(command: Sequence[str], wanted: int, while_running: Sequence[Sequence[str]] = ()) -> list[str]:
