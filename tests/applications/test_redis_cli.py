@@ -61,7 +61,7 @@ SAME_OUTPUT: dict[str, tuple[Sequence[str], str]] = {
     "keys of a quoted pattern": (["--scan", "--quoted-pattern", '"\\x70lain"'], ""),
     "large keys": (["--bigkeys"], ""),
     "hot keys without LFU": (["--hotkeys"], ""),
-    "protocol on stdin": (["--pipe"], "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\nINCR number\r\nNOSUCH\r\nGET plain\r\n"),
+    "protocol on stdin": (["--pipe"], "*2\r\n$4\r\nINCR\r\n$6\r\nnumber\r\nSET k v\r\nNOSUCH\r\nGET plain\r\n"),
     "a cluster's client": (["-c", "GET", "plain"], ""),
     "no cluster to manage": (["--cluster", "check", "127.0.0.1:{port}"], ""),
     "a user": (["--user", "default", "--pass", "any", "--no-auth-warning", "PING"], ""),
