@@ -109,6 +109,21 @@ def entries_between(block: bytes, start: int, stop: int) -> bytes:
     return block[first : first + sum(block[1 + start : 1 + stop])]
 
 
+def entries_of(block: bytes) -> list[bytes]:
+    """The entries of a block without long items, one by one. Raises ValueError."""
+    entries = []
+    at = count_of(block) + 1
+    for size in block[1:at]:
+        entries.append(block[at : at + size])
+        at += size
+    return entries
+
+
+def item_of(entry: bytes) -> bytes:
+    """The item of an entry."""
+    return entry[_HEAD_SIZES[len(entry)] : -2]
+
+
 # ---- taking apart and putting together
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from diskkv.codec.header import HASH, LIST, SET, ZSET, Header
 from diskkv.codec.numbers import format_double, parse_float
 from diskkv.commands.runs import Columns, run_of
-from diskkv.datatypes import hashes, lists, sets, zsets
+from diskkv.datatypes import hashes, lists, lists_edit, sets, zsets
 from diskkv.resp.reply import ONE, ZERO, bulk
 from diskkv.services.client import Client
 
@@ -77,11 +77,9 @@ def pop_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several LPOPs or RPOPs of the same list."""
     names, keys = columns
     header = _big_value(client, keys, LIST)
-    # A list that becomes short enough is packed, which another step may not be exactly where this one is.
-    if header is None or header.count <= 2 * len(keys):
+    if header is None:
         return None
-    items = lists.pop_many(client.db, keys[0], header, len(keys), names[0][:1] in b"lL")
-    return [bulk(item) for item in items]
+    return lists_edit.pop_entries(client.db, keys[0], header, len(keys), names[0][:1] in b"lL")
 
 
 @run_of("zadd", argc=4)

@@ -101,7 +101,7 @@ def _shrinks(limit: int, size_bytes: int, count: int) -> bool:
     return size_bytes <= _COUNT_LIMIT_BYTES and count <= (limit or 1) // 2
 
 
-def _may_shrink(limit: int, count: int) -> bool:
+def may_shrink(limit: int, count: int) -> bool:
     """Whether a list of so many items could become packed again: an entry takes at least two bytes."""
     return count <= (_SIZE_LIMITS_BYTES[min(-limit, 5) - 1] // 4 if limit < 0 else (limit or 1) // 2)
 
@@ -128,7 +128,7 @@ def settled(engine: Engine, header: Header) -> Header:
     """What a list with rows that lost items (or bytes) is to be stored as: packed again when it became small."""
     limit = engine.config.list_max_listpack_size
     count = header.count
-    if not _may_shrink(limit, count):
+    if not may_shrink(limit, count):
         return header
     head, size, pending = header.ext
     if size < 0:
@@ -379,7 +379,7 @@ def _pop_row(database: Database, key: bytes, old: Header, at_head: bool) -> byte
     if size >= 0:
         size = size - entry_bytes(item)
     ext = (head + 1 if at_head else head, size, pending)
-    if _may_shrink(engine.config.list_max_listpack_size, count):
+    if may_shrink(engine.config.list_max_listpack_size, count):
         database.put(key, settled(engine, Header(LIST, None, old.expire_ms, oid, count, ext)), old)
     else:
         database.adjust(key, old, count, ext)

@@ -12,10 +12,22 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from diskkv.codec.header import LIST, Header, Value
-from diskkv.codec.list_block import BLOCK_ITEMS, INLINE_MAX_BYTES, encode_entry
+from diskkv.codec.keys import ELEMENT_TAG, KIND_LIST_ITEM
+from diskkv.codec.list_block import (
+    BLOCK_ITEMS,
+    BLOCK_MASK,
+    INLINE_MAX_BYTES,
+    count_of,
+    encode_entry,
+    entries_of,
+    has_long,
+    item_of,
+    split_block,
+)
 from diskkv.codec.listpack_size import entry_bytes, listpack_bytes
 from diskkv.codec.rdb_values import ListValue, RdbValue
 from diskkv.datatypes import list_moves, list_rows, lists, operations
+from diskkv.datatypes.list_rows import I64_OFFSET, ROW
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 
@@ -253,3 +265,45 @@ def memory_bytes(engine: Engine, value: Value, samples: int) -> int:
 
 
 operations.register(LIST, ListValue, sys.modules[__name__])
+
+
+def pop_entries(database: Database, key: bytes, old: Header, wanted: int, at_head: bool) -> list[bytes] | None:
+    """Remove items of a list in rows one after the other at one end; answers each of them as it is sent.
+
+    None when that is not so simple: the list would get short, or some items are long. What was staged until that was
+    known has to be undone then.
+    """
+    engine = database.engine
+    rows = engine.rows
+    head, size_bytes, pending = old.ext
+    oid = old.oid
+    count = old.count
+    if count <= wanted or lists.may_shrink(engine.config.list_max_listpack_size, count - wanted):
+        return None
+    popped: list[bytes] = []
+    while len(popped) < wanted:
+        index = head if at_head else head + count - 1
+        row = ROW(ELEMENT_TAG, oid, KIND_LIST_ITEM, (index & BLOCK_MASK) + I64_OFFSET)
+        block = rows.get(row) or b""
+        try:
+            held = count_of(block)
+            if has_long(block):
+                return None
+            some = min(held, wanted - len(popped))
+            parts = split_block(block, some if at_head else held - some)
+            taken, rest = parts if at_head else parts[::-1]
+            entries = entries_of(taken)
+        except ValueError:
+            raise list_rows.damaged(row) from None
+        popped += entries if at_head else entries[::-1]
+        count -= some
+        if at_head:
+            head += some
+        if some < held:
+            rows.put(row, rest)
+        else:
+            rows.delete(row)
+    if size_bytes >= 0:
+        size_bytes -= sum([entry_bytes(item_of(entry)) for entry in popped])
+    database.adjust(key, old, count, (head, size_bytes, pending))
+    return popped
