@@ -47,19 +47,23 @@ def _check_allowed(client: Client) -> None:
         raise CommandError(_NOT_ALLOWED)
 
 
+def _not_loaded(client: Client) -> CommandError:
+    _check_allowed(client)
+    return CommandError(b"ERR Error loading the extension. Please check the server logs.")
+
+
 @command("MODULE LOAD", arity=-3, flags=_LOADING_FLAGS, group="server", since="4.0.0", complexity="O(1)",
          syntax="path [arg [arg ...]]")  # fmt: skip
 def module_load(client: Client, argv: list[bytes]) -> bytes:
     """Refuse to load a module."""
-    _check_allowed(client)
-    raise CommandError(b"ERR Error loading the extension. Please check the server logs.")
+    raise _not_loaded(client)
 
 
 @command("MODULE LOADEX", arity=-3, flags=_LOADING_FLAGS, group="server", since="7.0.0", complexity="O(1)",
          syntax="path [CONFIG name value [CONFIG name value ...]] [ARGS args [args ...]]")  # fmt: skip
 def module_loadex(client: Client, argv: list[bytes]) -> bytes:
     """Refuse to load a module with parameters."""
-    return module_load(client, argv)
+    raise _not_loaded(client)
 
 
 @command("MODULE UNLOAD", arity=3, flags=_LOADING_FLAGS, group="server", since="4.0.0", complexity="O(1)",
