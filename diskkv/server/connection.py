@@ -68,7 +68,8 @@ class Connection(Client):
         self.awaits_pump = False
         """Already on the reactor's list of streams to go on with."""
         self.over_soft_limit_since_ms = 0
-        self.wants_write = False
+        self.watched: int = select.EPOLLIN
+        """The events that the reactor wants to hear of."""
         self.in_turn = False
         """Already on the reactor's list of connections to flush."""
         self.input_ended = False
@@ -152,6 +153,14 @@ class Connection(Client):
         return (
             self.blocked is not None or self.paused or self.unsent_bytes > _STALL_BYTES or self.stream is not None
         )
+
+    @property
+    def has_enough_input(self) -> bool:
+        """Whether nothing more is to be read for now: requests have to wait, and many do.
+
+        What the client goes on sending then stays in the kernel, and before long with the client.
+        """
+        return self.backlog_bytes > self.instance.memory_budget.input_limit_bytes and self.is_held
 
     @property
     def has_runnable_requests(self) -> bool:

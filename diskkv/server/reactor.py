@@ -261,8 +261,8 @@ class Reactor:
             return True
         if not connection.flush():
             return False
-        if connection.unsent or connection.wants_write:
-            self._watch_writes(connection)
+        if connection.unsent or connection.backlog or connection.watched != _READ:
+            self._watch(connection)
         if connection.has_runnable_requests and not connection.in_turn and connection not in self._unfinished:
             self._unfinished.append(connection)
         return True
@@ -293,8 +293,8 @@ class Reactor:
             if not connection.flush() or (connection.input_ended and connection.blocked is not None):
                 self._dead.append(connection)
                 continue
-            if connection.unsent or connection.wants_write:
-                self._watch_writes(connection)
+            if connection.unsent or connection.backlog or connection.watched != _READ:
+                self._watch(connection)
             connection.is_idle = connection.is_quiet
             if connection.stream is not None:
                 self._await_pump(connection)
@@ -329,7 +329,7 @@ class Reactor:
             if not connection.pump():
                 self._dead.append(connection)
             else:
-                self._watch_writes(connection)
+                self._watch(connection)
                 if connection.stream is not None:
                     self._await_pump(connection)
                 elif connection.has_runnable_requests:
@@ -346,17 +346,18 @@ class Reactor:
                 client.in_turn = True
                 self._active.append(client)
 
-    def _watch_writes(self, connection: Connection) -> None:
-        wanted = bool(connection.unsent)
-        if wanted != connection.wants_write:
-            connection.wants_write = wanted
-            read = 0 if connection.input_ended else _READ
-            self.epoll.modify(connection.fd, read | _WRITE if wanted else read)
+    def _watch(self, connection: Connection) -> None:
+        wanted = 0 if connection.input_ended or connection.has_enough_input else _READ
+        if connection.unsent:
+            wanted |= _WRITE
+        if wanted != connection.watched:
+            connection.watched = wanted
+            self.epoll.modify(connection.fd, wanted)
 
     def _watch_end(self, connection: Connection) -> None:
         """Stop reading from a client that sends nothing more, which epoll would report all the time."""
-        connection.wants_write = bool(connection.unsent)
-        self.epoll.modify(connection.fd, _WRITE if connection.wants_write else 0)
+        connection.watched = _WRITE if connection.unsent else 0
+        self.epoll.modify(connection.fd, connection.watched)
 
     def _drop_turn(self) -> None:
         """The process ends, for which a script had to be stopped: nothing of this turn happened or is answered."""

@@ -27,6 +27,7 @@ _STEP_BYTES = 4 * MIB
 _TRIM_BYTES = 8 * MIB
 _TRIM_INTERVAL_S = 2.0
 _MANY_CLIENTS = 1000
+_INPUT_BYTES = 64 * MIB
 _CLIENTS_SHARE = 3
 """Clients may take a third of what `maxmemory` leaves beside the interpreter, unless `maxmemory-clients` is set."""
 
@@ -111,6 +112,16 @@ class MemoryBudget:
         if limit == 0 and config.maxmemory:
             return sizing.room_bytes(config.maxmemory) // _CLIENTS_SHARE
         return limit
+
+    @property
+    def input_limit_bytes(self) -> int:
+        """How much a client whose requests have to wait may send before nothing more is read from it.
+
+        Redis reads on, and has the replies pile up. A client that sends a long pipeline before it reads any reply
+        must get rid of all of it, so this is not less than such pipelines take.
+        """
+        limit = self.clients_limit_bytes
+        return min(_INPUT_BYTES, limit // 4) if limit else _INPUT_BYTES
 
     def _limit_clients(self) -> None:
         limit = self.clients_limit_bytes

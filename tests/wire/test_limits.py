@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
 import time
 
@@ -36,6 +37,36 @@ def eventually(condition: object, timeout_s: float = 20.0) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_input_that_cannot_be_answered_is_bounded() -> None:
+    """A client that never reads can send only so much; when it reads after all, it gets every reply."""
+    request = encode_command(["ECHO", bytes(MEGABYTE)])
+    count = 110
+    with running(subject_flavour()) as server, server.connect() as control, server.connect() as wire:
+        sender = wire.socket
+        sender.setblocking(False)
+        unsent = memoryview(request * count)
+        before = control.call("CLIENT", "ID")
+        while unsent:
+            ready = select.select([], [sender], [], 0.5)[1]
+            if not ready:
+                break
+            unsent = unsent[sender.send(unsent[:MEGABYTE]) :]
+        assert control.call("CLIENT", "ID") == before, "others are served"
+        fields = dict(line.split(b":", 1) for line in control.call("INFO", "clients").split(b"\r\n") if b":" in line)
+        assert 60 * MEGABYTE < int(fields[b"client_recent_max_input_buffer"]) < 70 * MEGABYTE
+        assert len(unsent) > 20 * MEGABYTE
+        received = 0
+        reply_bytes = len(b"$%d\r\n" % MEGABYTE) + MEGABYTE + 2
+        while received < count * reply_bytes:
+            readable, writable, _ = select.select([sender], [sender] if unsent else [], [], 20)
+            assert readable or writable
+            if writable:
+                unsent = unsent[sender.send(unsent[:MEGABYTE]) :]
+            if readable:
+                received += len(sender.recv(MEGABYTE))
+        assert received == count * reply_bytes
 
 
 def test_maxclients() -> None:
