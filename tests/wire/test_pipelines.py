@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness import servers
 from tests.harness.servers import ServerProcess
-from tests.harness.wire import is_nil
+from tests.harness.wire import Simple, is_nil
 
 KEYS = ["string", "number", "list", "set", "zset", "hash", "new", "other"]
 MEMBERS = ["1", "2", "3", "m", "n", "", "x" * 80]
@@ -82,6 +82,21 @@ def test_pipelines_are_answered_as_by_the_reference(subject: ServerProcess, seed
             commands = pipeline(rng)
             assert wire.pipeline(commands) == expected.pipeline(commands), commands
         assert wire.pipeline(END) == expected.pipeline(END)
+
+
+def test_a_deep_pipeline_arrives_in_pieces(subject: ServerProcess) -> None:
+    """Requests that are cut by the receive buffer, alike or with another one among them."""
+    with subject.connect() as wire:
+        wire.call("FLUSHALL")
+        numbers = range(10_000)
+        stored = wire.pipeline([["SET", f"deep:{number}", "v" * (number % 50)] for number in numbers])
+        assert stored == [Simple(b"OK")] * len(numbers)
+        found = wire.pipeline([["GET", f"deep:{number}"] for number in numbers])
+        assert found == [b"v" * (number % 50) for number in numbers]
+        pushes = [["RPUSH", "deep:list", f"item:{number}"] for number in numbers]
+        pushes[5000] = ["LLEN", "deep:list"]
+        lengths = wire.pipeline(pushes)
+        assert lengths == [*range(1, 5001), 5000, *range(5001, 10_000)]
 
 
 def test_a_pipeline_serves_those_who_wait(subject: ServerProcess) -> None:
