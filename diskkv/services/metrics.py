@@ -109,6 +109,9 @@ def _server(instance: Instance) -> Families:
     yield _gauge("memory_peak_bytes", "The most that was resident.", found.peak_bytes)
     yield _gauge("memory_dataset_bytes", "Memory that caches data: values, LevelDB's blocks.", found.dataset_bytes)
     yield _gauge("memory_clients_bytes", "Buffers of clients.", found.clients_bytes)
+    parts = found.parts.items()
+    yield _labelled(GaugeMetricFamily, "memory_part_bytes", "Where resident memory goes.", "part", parts)
+    yield _gauge("memory_limit_bytes", "maxmemory; 0 for none.", instance.config.maxmemory)
     yield _gauge("open_files", "Open file descriptors.", len(os.listdir("/proc/self/fd")))
 
 
@@ -121,6 +124,8 @@ def _clients(instance: Instance) -> Families:
     yield _gauge("pubsub_clients", "Clients with subscriptions.", sum(client.subscriptions > 0 for client in connected))
     tracking = sum(client.tracking is not None for client in connected)
     yield _gauge("tracking_clients", "Clients that use client-side caching.", tracking)
+    yield _gauge("replicas", "Clients that took a copy of the dataset.", len(instance.replication.replicas))
+    yield _counter("evicted_clients", "Clients closed to save memory.", instance.memory_budget.evicted_clients)
     yield _gauge("monitor_clients", "Clients that run MONITOR.", len(instance.monitors))
     yield _counter("connections_received", "Connections accepted.", counts.connections_received)
     yield _counter("connections_rejected", "Connections refused.", counts.connections_rejected)
@@ -241,6 +246,11 @@ def _space(instance: Instance) -> Families:
     yield _gauge("reclaim_backlog", f"Deleted values with space to free, up to {_BACKLOG_LIMIT}.", backlog)
     yield _counter("reclaimed_rows", "Rows deleted in the background.", reclaimer.reclaimed_rows)
     yield _gauge("reclaim_pending_compactions", "Emptied ranges to be compacted.", len(reclaimer.ranges))
+    compactions = instance.compactions
+    yield _gauge("compactions_queued", "Compactions under way or waiting.", compactions.queued)
+    yield _counter("compactions_completed", "Compactions done.", compactions.completed)
+    yield _counter("compactions_failed", "Compactions that failed.", compactions.failed)
+    yield _counter("compaction_written_bytes", "What they wrote.", compactions.written_mib * _MIB)
     yield _gauge("writes_refused", "Whether writes are refused (-MISCONF).", int(instance.write_error is not None))
     if instance.engine.store.persistent:
         system = os.statvfs(instance.config.dir)

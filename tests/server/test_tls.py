@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from diskkv.config import Config
 from diskkv.errors import ConfigError
@@ -166,6 +168,45 @@ def test_plain_text_is_refused(pair: Pair) -> None:
     pair.theirs.send(b"PING\r\n")
     with pytest.raises(ssl.SSLError):
         pair.server.recv(1 << 16)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5), st.booleans())
+@settings(max_examples=40)
+def test_garbage_ends_only_the_connection(authority: Authority, garbage: list[bytes], is_established: bool) -> None:
+    """Whatever is received before or after the handshake: data that was encrypted by the client, or an OSError."""
+    pair = Pair(authority)
+    if is_established:
+        pair.shake_hands()
+    for data in garbage:
+        pair.theirs.send(data)
+        try:
+            assert pair.server.recv(1 << 16) == b""
+        except BlockingIOError:
+            continue
+        except OSError:
+            break
+    pair.close()
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 9, 43, 100])
+def test_a_changed_handshake_is_refused(authority: Authority, at: int) -> None:
+    """One bit of the client's first flight: refused at once, or nothing that completes."""
+    pair = Pair(authority)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        pair.client.do_handshake()
+    hello = bytearray(pair.outgoing.read())
+    hello[at] ^= 0x80
+    pair.theirs.send(hello)
+    with pytest.raises(OSError):
+        assert pair.server.recv(1 << 16)
+    with contextlib.suppress(ssl.SSLError):
+        pair.exchange()
+        pair.client.do_handshake()
+    pair.exchange()
+    with contextlib.suppress(OSError):
+        pair.server.recv(1 << 16)
+    assert not pair.server.is_established
+    pair.close()
 
 
 def test_only_some_handshakes_begin_in_a_turn(authority: Authority) -> None:

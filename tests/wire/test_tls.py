@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import redis
@@ -39,6 +40,16 @@ def test_redis_cli(server: TlsServer) -> None:
     assert done.stdout == b"OK\n"
     done = subprocess.run([*command, "GET", "cli"], capture_output=True, timeout=30, check=True)
     assert done.stdout == b"over tls\n"
+
+
+def test_redis_cli_takes_a_copy(server: TlsServer, tmp_path: Path) -> None:
+    with server.client() as client:
+        client.set("copied", "x" * 100_000)
+    path = tmp_path / "dump.rdb"
+    command = ["redis-cli", *server.cli_options(), "--rdb", str(path)]
+    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    assert path.read_bytes().startswith(b"REDIS")
+    assert b"copied" in path.read_bytes()
 
 
 def test_redis_cli_pipes_much(server: TlsServer) -> None:
