@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diskkv.engine.backups import BackupDirectory
+from diskkv.engine.backups import BackupDirectory, checkpoint_time_ms
 from diskkv.engine.checkpoint import Taken
 from diskkv.errors import CommandError, ConfigError, StorageError
 from diskkv.resp import reply
@@ -42,13 +42,16 @@ class Saves:
         self._config = instance.config
         self.last_save_s = instance.engine.now_ms // 1000
         """Unix time of the last checkpoint, or of the start."""
-        self.last_path: Path | None = None
+        self.last_path = self._newest()
+        """The newest checkpoint, maybe from before the start."""
         self.last_ok = True
         self.last_duration_s = -1
         self.count = 0
         self.in_progress = False
         self._since_s = 0.0
-        self._tried_s = time.monotonic()
+        self._tried_s = time.monotonic() - self._age_s()
+        self._is_known = False
+        """Whether there was a checkpoint since the start; without one, changes before it may not be saved."""
         self._changes_before = instance.engine.changes
         self._changes_saved = instance.engine.changes
         self._waiting: list[Client] = []
@@ -59,6 +62,22 @@ class Saves:
         self.rewrites = 0
         self.last_rewrite_s = -1
         self._rewriting_since_s = 0.0
+
+    def _newest(self) -> Path | None:
+        if not self._instance.engine.store.persistent:
+            return None
+        try:
+            found = self.directory.checkpoints()
+        except OSError as exc:
+            log.warning("cannot look for backups: %s", exc)
+            return None
+        return found[-1] if found else None
+
+    def _age_s(self) -> float:
+        """How old the newest checkpoint is; 0 when there is none."""
+        if self.last_path is None:
+            return 0.0
+        return max(0.0, time.time() - checkpoint_time_ms(self.last_path.name) / 1000)
 
     @property
     def directory(self) -> BackupDirectory:
@@ -98,7 +117,7 @@ class Saves:
         waited_s = time.monotonic() - self._tried_s
         if interval_s and not self.in_progress and waited_s >= (interval_s if self.last_ok else _RETRY_S):
             self._tried_s = time.monotonic()
-            if self.changes or not self.last_ok:
+            if self.changes or not self.last_ok or not self._is_known:
                 self.in_progress = True
                 self._begin()
 
@@ -145,6 +164,7 @@ class Saves:
             answer = reply.error(f"ERR no backup was made: {failure[0]}".replace("\n", " ").encode())
         else:
             self.count += 1
+            self._is_known = True
             self.last_save_s = time.time_ns() // 1_000_000_000
             self._changes_saved = self._changes_before
             for path, taken in outcome:

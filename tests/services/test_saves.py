@@ -10,6 +10,7 @@ import pytest
 from diskkv.commands import dispatch
 from diskkv.commands.registry import Flag, load_all
 from diskkv.config import Config
+from diskkv.engine.backups import checkpoint_time_ms
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.services import info, saves
 from diskkv.services.instance import Instance
@@ -132,6 +133,7 @@ def test_a_client_that_leaves_or_gives_up_gets_nothing_more(server: Server) -> N
 
 def test_a_failure_is_told(server: Server, tmp_path: Path) -> None:
     (tmp_path / "data" / "backups").touch()
+    assert saves.Saves(server.instance).last_path is None
     server.call("SET k v")
     server.call("SAVE")
     server.finish()
@@ -175,7 +177,7 @@ def test_backups_by_interval(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     service.check_interval()
     assert len(server.beside) == 1
     server.finish()
-    assert not due(60), "nothing changed"
+    assert not due(60), "nothing changed since"
     server.call("SET k w")
     (Path(server.instance.config.dir) / "backups").rename(Path(server.instance.config.dir) / "b")
     (Path(server.instance.config.dir) / "backups").touch()
@@ -190,6 +192,33 @@ def test_backups_by_interval(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     server.instance.config.backup_interval = 0
     server.call("SET k x")
     assert not due(1e6)
+
+
+def test_the_interval_goes_on_after_a_restart(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.call("SET k v")
+    server.call("BGSAVE")
+    server.finish()
+    path = server.instance.saves.last_path
+    assert path is not None
+    monkeypatch.setattr(saves.time, "time", lambda: checkpoint_time_ms(path.name) / 1000 + 50)
+    clock = [1000.0]
+    monkeypatch.setattr(saves.time, "monotonic", lambda: clock[0])
+    service = saves.Saves(server.instance)
+    service.run_beside = server.instance.saves.run_beside
+    server.instance.config.backup_interval = 60
+    assert service.last_path == path
+    clock[0] += 9
+    service.check_interval()
+    assert not server.beside
+    clock[0] += 1
+    service.check_interval()
+    assert len(server.beside) == 1, "what changed before the start is not known"
+    server.finish()
+    clock[0] += 60
+    service.check_interval()
+    assert not server.beside
 
 
 def test_shutting_down_gives_up(server: Server) -> None:

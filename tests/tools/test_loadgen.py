@@ -22,7 +22,7 @@ def test_every_kind_of_client_is_measured_by_itself() -> None:
         Client("writer", lambda: encode("SET", "k", "v"), connections=1),
     ]
     with answering(lambda chunk: b"$1\r\nv\r\n" if b"GET" in chunk else b"+OK\r\n") as port:
-        found = loadgen.run(port, clients, 0.05)
+        found = loadgen.run(port, clients, 0.25)
     assert set(found) == {"readers", "writer"}
     for latencies in found.values():
         assert sum(latencies.per_second) == len(latencies.values) > 0
