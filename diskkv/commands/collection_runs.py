@@ -1,6 +1,7 @@
-"""Runs on one big hash, list, set or sorted set, whose header is read and staged once (see runs.py).
+"""Runs on hashes, lists, sets and sorted sets (see runs.py).
 
-Small, packed ones are left to the commands: there the number of arguments decides about the layout.
+Those that change one big value read and stage its header once. Small, packed values, and different ones, are changed
+one request after the other: the number of arguments of a command may decide about the layout.
 """
 
 from __future__ import annotations
@@ -8,11 +9,17 @@ from __future__ import annotations
 from diskkv.codec.header import HASH, LIST, SET, ZSET, Header
 from diskkv.codec.numbers import format_double, parse_float
 from diskkv.commands.runs import Columns, run_of
-from diskkv.datatypes import hashes, lists, lists_edit, sets, zsets
-from diskkv.resp.reply import ONE, ZERO, bulk
+from diskkv.commands.zset_replies import read as read_zset
+from diskkv.commands.zset_replies import score_bulk
+from diskkv.datatypes import hashes, lists, lists_edit, sets, zset_rows, zsets
+from diskkv.resp.reply import BULK_HEADS, ONE, ZERO, bulk
 from diskkv.services.client import Client
 
 _FLAGS = (ZERO, ONE)
+_LONG_BYTES = 2048
+"""The replies of a run are made at once: of longer values they could take much memory."""
+_SURE_DIGITS = 300
+"""A number of fewer digits is not too large for a double."""
 
 
 def _big_value(client: Client, keys: list[bytes], kind: int) -> Header | None:
@@ -29,20 +36,63 @@ def _big_value(client: Client, keys: list[bytes], kind: int) -> Header | None:
 def hset_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several HSETs of one field of the same hash."""
     _, keys, fields, values = columns
+    database = client.db
     header = _big_value(client, keys, HASH)
-    if header is None or header.ext is not None:
-        return None
-    return [_FLAGS[is_new] for is_new in hashes.set_each(client.db, keys[0], header, fields, values)]
+    if header is not None and header.ext is None:
+        return [_FLAGS[is_new] for is_new in hashes.set_each(database, keys[0], header, fields, values)]
+    get = database.get
+    put = hashes.set_field
+    return [
+        _FLAGS[put(database, key, get(key), field, value)]
+        for key, field, value in zip(keys, fields, values, strict=True)
+    ]
+
+
+@run_of("hget", argc=3)
+def hget_run(client: Client, columns: Columns) -> list[bytes] | None:
+    """Several HGETs."""
+    database = client.db
+    engine = client.engine
+    null = client.null
+    replies = []
+    for key, field in zip(columns[1], columns[2], strict=True):
+        header = hashes.require_hash(database, key, database.read(key))
+        value = None if header is None else hashes.get(engine, header, field)
+        if value is None:
+            replies.append(null)
+        elif len(value) < _LONG_BYTES:
+            replies.append(BULK_HEADS[len(value)] + value + b"\r\n")
+        else:
+            return None
+    return replies
 
 
 @run_of("sadd", argc=3)
 def sadd_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several SADDs of one member to the same set."""
     _, keys, members = columns
+    database = client.db
     header = _big_value(client, keys, SET)
-    if header is None:
-        return None
-    return [_FLAGS[is_new] for is_new in sets.add_each(client.db, keys[0], header, members)]
+    if header is not None:
+        return [_FLAGS[is_new] for is_new in sets.add_each(database, keys[0], header, members)]
+    get = database.get
+    add = sets.add_member
+    require = sets.require_set
+    return [
+        _FLAGS[add(database, key, require(get(key)), member)] for key, member in zip(keys, members, strict=True)
+    ]
+
+
+@run_of("sismember", argc=3)
+def sismember_run(client: Client, columns: Columns) -> list[bytes] | None:
+    """Several SISMEMBERs."""
+    read = client.db.read
+    engine = client.engine
+    replies = []
+    for key, member in zip(columns[1], columns[2], strict=True):
+        header = sets.require_set(read(key))
+        replies.append(ONE if header is not None and sets.contains(engine, header, member) else ZERO)
+    return replies
 
 
 @run_of("spop", argc=2)
@@ -51,6 +101,10 @@ def spop_run(client: Client, columns: Columns) -> list[bytes] | None:
     keys = columns[1]
     header = _big_value(client, keys, SET)
     database = client.db
+    if header is not None:
+        popped = sets.pop_each(database, keys[0], header, len(keys))
+        if popped is not None:
+            return [bulk(member) for member in popped]
     replies = []
     for key in keys:
         if header is None or header.value is not None:
@@ -86,19 +140,32 @@ def pop_run(client: Client, columns: Columns) -> list[bytes] | None:
 def zadd_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several ZADDs of one member to the same sorted set."""
     _, keys, texts, members = columns
-    if _big_value(client, keys, ZSET) is None:
-        return None
     try:
-        scores = [float(text) if text.isdigit() else parse_float(text) for text in texts]
+        scores = [float(text) if text.isdigit() and len(text) < _SURE_DIGITS else parse_float(text) for text in texts]
     except ValueError:
         return None
-    add_one = zsets.add_one
     database = client.db
-    key = keys[0]
+    header = _big_value(client, keys, ZSET)
+    if header is not None:
+        return [_FLAGS[is_new] for is_new in zset_rows.put_each(database, keys[0], header, members, scores)]
+    add_one = zsets.add_one
     return [
         ONE if add_one(database, key, member, score) > 0 else ZERO
-        for member, score in zip(members, scores, strict=True)
+        for key, member, score in zip(keys, members, scores, strict=True)
     ]
+
+
+@run_of("zscore", argc=3)
+def zscore_run(client: Client, columns: Columns) -> list[bytes] | None:
+    """Several ZSCOREs."""
+    engine = client.engine
+    null = client.null
+    replies = []
+    for key, member in zip(columns[1], columns[2], strict=True):
+        header = read_zset(client, key)
+        score = None if header is None else zsets.score_of(engine, header, member)
+        replies.append(null if score is None else score_bulk(score, client.resp))
+    return replies
 
 
 @run_of("zpopmin", "zpopmax", argc=2)

@@ -236,6 +236,26 @@ def set_field(database: Database, key: bytes, value: Value | None, field: bytes,
     return set_fields(database, key, require_hash(database, key, value), [b"", key, field, data], 2)
 
 
+def set_each(database: Database, key: bytes, old: Header, fields: list[bytes], values: list[bytes]) -> list[bool]:
+    """Set many fields of a hash in rows of which no field expires; answers which ones are new.
+
+    `old` is not to be used any more.
+    """
+    engine = database.engine
+    rows = engine.rows
+    oid = old.oid
+    names = [_FIELD_ROW(ELEMENT_TAG, oid, KIND_HASH_FIELD, xxh32_intdigest(field)) + field for field in fields]
+    before = rows.get_many(names)
+    rows.put_many(dict(zip(names, map(_NO_EXPIRY.__add__, values), strict=True)))
+    is_new = members.first_of_new(names, before)
+    added = sum(is_new)
+    if added:
+        database.adjust(key, old, old.count + added, None)
+    else:
+        database.touch(key)
+    return is_new
+
+
 def set_fields(database: Database, key: bytes, old: Header | None, argv: list[bytes], at: int) -> int:
     """Set the fields and values that alternate in argv[at:]; answers how many fields are new. Ends their expiry."""
     engine = database.engine
@@ -265,28 +285,6 @@ def set_fields(database: Database, key: bytes, old: Header | None, argv: list[by
         added += edit.put(argv[index], argv[index + 1])
     edit.save()
     return added
-
-
-def set_each(
-    database: Database, key: bytes, old: Header, fields: list[bytes], values: list[bytes]
-) -> list[bool]:
-    """Set fields one after the other in a hash in rows of which none expires; answers for each whether it was new."""
-    rows = database.engine.rows
-    oid = old.oid
-    flags = []
-    for field, value in zip(fields, values, strict=True):
-        row = _FIELD_ROW(ELEMENT_TAG, oid, KIND_HASH_FIELD, xxh32_intdigest(field)) + field
-        before = rows.get(row)
-        raw = _NO_EXPIRY + value
-        flags.append(before is None)
-        if before != raw:
-            rows.put(row, raw)
-    added = sum(flags)
-    if added:
-        database.adjust(key, old, old.count + added, None)
-    else:
-        database.touch(key)
-    return flags
 
 
 def _set_rows(database: Database, key: bytes, old: Header, argv: list[bytes], at: int) -> int:

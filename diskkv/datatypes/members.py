@@ -24,6 +24,7 @@ from xxhash import xxh32_intdigest
 
 from diskkv.codec.keys import ELEMENT_TAG, U32, element_prefix, prefix_successor
 from diskkv.engine.rows import Rows
+from diskkv.errors import CorruptionError
 
 PREFIX_BYTES = 14
 """Before the member in a row's key: tag, object id, kind and hash."""
@@ -47,6 +48,17 @@ ROW = Struct(">cQBI").pack
 def member_row(oid: int, kind: int, member: bytes) -> bytes:
     """The row key of one member."""
     return ROW(ELEMENT_TAG, oid, kind, xxh32_intdigest(member)) + member
+
+
+def first_of_new(names: list[bytes], before: list[bytes | None]) -> list[bool]:
+    """For each of some rows that were put one after the other whether it was absent, also from those before it."""
+    is_new = [value is None for value in before]
+    if len(set(names)) < len(names):
+        seen: set[bytes] = set()
+        for at, name in enumerate(names):
+            is_new[at] = is_new[at] and name not in seen
+            seen.add(name)
+    return is_new
 
 
 def member_rows(rows: Rows, oid: int, kind: int) -> Iterator[tuple[bytes, bytes]]:
@@ -84,8 +96,11 @@ def draw(rows: Rows, oid: int, kind: int, count: int) -> tuple[bytes, bytes]:
     bits = max(0, (count // _BUCKET_MEMBERS).bit_length() - 1)
     if not bits:
         everything = rows.scan(prefix, prefix_successor(prefix))
-        row, value = next(islice(everything, randrange(count), None))
-        return row[PREFIX_BYTES:], value
+        drawn = next(islice(everything, randrange(count), None), None)
+        if drawn is None:
+            message = f"object {oid} has not as many rows as its header says"
+            raise CorruptionError(message)
+        return drawn[0][PREFIX_BYTES:], drawn[1]
     mean = (count >> bits) + 1
     slots = mean + 6 * isqrt(mean) + 4
     shift = _POSITION_BITS - bits

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import compress, islice
 from random import randrange, sample
 
 from xxhash import xxh32_intdigest
@@ -139,26 +139,21 @@ def add_member(database: Database, key: bytes, old: Header | None, member: bytes
 
 
 def add_each(database: Database, key: bytes, old: Header, added: list[bytes]) -> list[bool]:
-    """Add members one after the other to a set in rows; answers for each whether it was new."""
+    """Add many members to a set in rows; answers which ones are new. `old` is not to be used any more."""
     engine = database.engine
     rows = engine.rows
     oid = old.oid
-    pool: Pool | None = engine.mirrors.get(oid)
-    if pool is not None:
-        engine.journal.append((engine.mirrors, oid, None))
-    flags = []
-    for member in added:
-        row = _SET_ROW(ELEMENT_TAG, oid, KIND_SET_MEMBER, xxh32_intdigest(member)) + member
-        is_new = rows.get(row) is None
-        flags.append(is_new)
-        if is_new:
-            rows.put(row, b"")
-            if pool is not None:
+    names = [_SET_ROW(ELEMENT_TAG, oid, KIND_SET_MEMBER, xxh32_intdigest(member)) + member for member in added]
+    is_new = members.first_of_new(names, rows.get_many(names))
+    new = dict.fromkeys(compress(names, is_new), b"")
+    if new:
+        rows.put_many(new)
+        pool = pool_of_changed(engine, oid)
+        if pool is not None:
+            for row in new:
                 pool.add(row)
-    total = sum(flags)
-    if total:
-        database.adjust(key, old, old.count + total, None)
-    return flags
+        database.adjust(key, old, old.count + len(new), None)
+    return is_new
 
 
 def add_members(database: Database, key: bytes, old: Header | None, added: Sequence[bytes]) -> int:
@@ -197,6 +192,29 @@ def pop_member(database: Database, key: bytes, old: Header) -> tuple[bytes, bool
         return row[PREFIX_BYTES:], True
     member = random_member(engine, old)
     return member, remove_members(database, key, old, (member,))[1]
+
+
+def pop_each(database: Database, key: bytes, old: Header, count: int) -> list[bytes] | None:
+    """As many times `pop_member` of a set with more members; None when it has no pool (see sets_pool.py).
+
+    `old` is not to be used any more.
+    """
+    engine = database.engine
+    if old.value is not None or old.count <= count:
+        return None
+    pool = pool_for_draw(engine, old)
+    if pool is None:
+        return None
+    oid = old.oid
+    engine.journal.append((engine.mirrors, oid, None))
+    popped = [pool.take() for _ in range(count)]
+    discard = engine.rows.delete
+    for row in popped:
+        discard(row)
+    left = old.count - count
+    engine.note_removed(oid, count, left)
+    database.adjust(key, old, left, None)
+    return [row[PREFIX_BYTES:] for row in popped]
 
 
 def pop_members(database: Database, key: bytes, old: Header, wanted: int) -> tuple[list[bytes], bool]:

@@ -82,6 +82,7 @@ class _Memory:
         self._blocks += len(group.counts) + _GROUP_COST_BLOCKS
         while self._blocks > self._limit and len(self._loaded) > 1:
             old_index, old = self._loaded.popleft()
+            old_index.stage_counts()
             self._blocks -= len(old.counts) + _GROUP_COST_BLOCKS
             old.borders = None
             old.counts = []
@@ -94,6 +95,9 @@ class _Memory:
 
 class RankIndex:
     """The mirror of one set's blocks. `position` arguments are `sub`s of KIND_ZSET_SCORE rows.
+
+    While `unstaged` is a set, changed counts are staged by `stage_counts` only, once for many members; it holds the
+    borders of the blocks. That is for use within one command: a rollback drops the mirror.
 
     `low` and `high` are positions at the two ends, read ahead for pops: all members up to the last of `low`, and all
     members from the first of `high` on, in order; empty when not known.
@@ -114,6 +118,7 @@ class RankIndex:
         "rows",
         "scores",
         "scores_end",
+        "unstaged",
     )
 
     def __init__(self, engine: Engine, oid: int, memory: _Memory) -> None:
@@ -132,6 +137,7 @@ class RankIndex:
         """The groups' borders, for bisection."""
         self.low: list[bytes] = []
         self.high: list[bytes] = []
+        self.unstaged: set[bytes] | None = None
 
     # ---- making and reading
 
@@ -201,8 +207,11 @@ class RankIndex:
         count = counts[block] + 1
         counts[block] = count
         group.total += 1
-        rows.put(self._block_prefix + borders[block], _pack(count))
-        rows.put(self._group_prefix + group.border, _pack(group.total))
+        if self.unstaged is not None:
+            self.unstaged.add(borders[block])
+        else:
+            rows.put(self._block_prefix + borders[block], _pack(count))
+            rows.put(self._group_prefix + group.border, _pack(group.total))
         if count > BLOCK_MEMBERS:
             self._split_block(at, block, position)
         low = self.low
@@ -233,8 +242,11 @@ class RankIndex:
             raise CorruptionError(message)
         counts[block] = count
         group.total -= 1
-        rows.put(self._block_prefix + borders[block], _pack(count))
-        rows.put(self._group_prefix + group.border, _pack(group.total))
+        if self.unstaged is not None:
+            self.unstaged.add(borders[block])
+        else:
+            rows.put(self._block_prefix + borders[block], _pack(count))
+            rows.put(self._group_prefix + group.border, _pack(group.total))
         if count < _FEW_MEMBERS:
             self._merge_block(at, block)
         low = self.low
@@ -250,6 +262,24 @@ class RankIndex:
             found = bisect_right(high, position) - 1
             if high[found] == position:
                 del high[found]
+
+    def stage_counts(self) -> None:
+        """Stage the counts of the blocks that are `unstaged`, and of their groups."""
+        if not self.unstaged:
+            return
+        put = self.rows.put
+        changed: set[int] = set()
+        for border in self.unstaged:
+            at = bisect_right(self._borders, border) - 1
+            borders, counts = self._blocks_of(at)
+            block = bisect_left(borders, border)
+            # A block that was merged with another one since is not there any more.
+            if block < len(borders) and borders[block] == border:
+                put(self._block_prefix + border, _pack(counts[block]))
+            changed.add(at)
+        for at in changed:
+            put(self._group_prefix + self.groups[at].border, _pack(self.groups[at].total))
+        self.unstaged.clear()
 
     def remove_all(self, positions: Sequence[bytes]) -> None:
         """The members at these positions, which ascend, were deleted; costs little more for each than for a block."""

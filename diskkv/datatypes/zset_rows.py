@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from struct import Struct
+from typing import Any
 
 from xxhash import xxh32_digest
 
@@ -29,6 +30,7 @@ from diskkv.datatypes.zset_blocks import BLOCK_MEMBERS, RankIndex, index_of, new
 from diskkv.engine.bulk import Bulk
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
+from diskkv.engine.rows import ABSENT
 from diskkv.errors import CorruptionError
 
 Entry = tuple[bytes, float]
@@ -128,6 +130,64 @@ def put_one(database: Database, key: bytes, header: Header, member: bytes, score
         ext = _ext_with(ext, position, score)
     database.adjust(key, header, header.count + 1, ext)
     return 1
+
+
+def put_each(database: Database, key: bytes, header: Header, members: list[bytes], scores: list[float]) -> list[bool]:
+    """Add many members, or change their scores, one after the other; answers which ones are new.
+
+    `header` is not to be used any more.
+    """
+    engine = database.engine
+    index: RankIndex = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
+    engine.journal.append((engine.mirrors, header.oid, None))
+    index.unstaged = set()
+    try:
+        is_new, ext, changed = _put_rows(engine, index, header.ext, members, scores)
+        index.stage_counts()
+    finally:
+        index.unstaged = None
+    added = sum(is_new)
+    if added or ext is not header.ext:
+        database.adjust(key, header, header.count + added, ext)
+    elif changed:
+        database.touch(key)
+    return is_new
+
+
+def _put_rows(
+    engine: Engine, index: RankIndex, ext: Any, members: list[bytes], scores: list[float]
+) -> tuple[list[bool], Any, bool]:
+    """Stage the rows of members: (which ones are new, the new ext, whether anything changed)."""
+    rows = engine.rows
+    get = rows.get
+    staged = rows.staged
+    journal = engine.journal
+    unpack = DOUBLE.unpack
+    member_rows, score_rows = index.members, index.scores
+    is_new: list[bool] = []
+    changed = False
+    for member, score in zip(members, scores, strict=True):
+        row = member_rows + xxh32_digest(member) + member
+        raw = get(row)
+        is_new.append(raw is None)
+        if raw is not None:
+            before: float = unpack(raw)[0]
+            if before == score:
+                continue
+            position = encode_double(before) + member
+            rows.delete(score_rows + position)
+            index.remove(position)
+        changed = True
+        position = encode_double(score) + member
+        journal.append((staged, row, staged.get(row, ABSENT)))
+        staged[row] = _pack_double(score)
+        row = score_rows + position
+        journal.append((staged, row, staged.get(row, ABSENT)))
+        staged[row] = b""
+        index.insert(position)
+        if ext is not None or score == 0.0:
+            ext = _ext_with(ext, position, score)
+    return is_new, ext, changed
 
 
 def insert(engine: Engine, header: Header, member: bytes, score: float) -> Header:

@@ -7,7 +7,7 @@ staged is visible to later reads and scans of the same turn, and reaches the sto
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Final
 
 from sortedcontainers import SortedList
@@ -130,6 +130,31 @@ class Rows:
             return value  # type: ignore[return-value]
         value = self.cached.get(row)
         return self._store.get(row) if value is None else value
+
+    def get_many(self, names: list[bytes]) -> list[bytes | None]:
+        """`get` of every row."""
+        found: list[Any] = list(map(self.cached.get, names))
+        staged = self.staged
+        if staged:
+            for at, name in enumerate(names):
+                if name in staged:
+                    found[at] = staged[name]
+                elif found[at] is None:
+                    found[at] = self.get(name)
+        elif None in found:
+            get = self.get
+            for at, value in enumerate(found):
+                if value is None:
+                    found[at] = get(names[at])
+        if self.segment.is_pressed:
+            self.hits.update(names)
+        return found
+
+    def put_many(self, values: dict[bytes, bytes]) -> None:
+        """Stage several rows."""
+        staged = self.staged
+        self._journal.extend(zip(repeat(staged), values, map(staged.get, values, repeat(ABSENT))))
+        staged.update(values)
 
     def put(self, row: bytes, value: bytes) -> None:
         """Stage a row."""

@@ -56,13 +56,16 @@ SHAPES = {
     "set": ("key", "member"),
     "incr": ("key",),
     "hset": ("key", "member", "member"),
+    "hget": ("key", "member"),
     "sadd": ("key", "member"),
+    "sismember": ("key", "member"),
     "spop": ("key",),
     "lpush": ("key", "member"),
     "rpush": ("key", "member"),
     "lpop": ("key",),
     "rpop": ("key",),
     "zadd": ("key", "score", "member"),
+    "zscore": ("key", "member"),
     "zpopmin": ("key",),
     "zpopmax": ("key",),
 }
@@ -77,6 +80,7 @@ RPUSH biglist 1 2 3 m n 1 2 3 m n 1 2 3 m n 1 2 3 m n 1 2 3 m n
 SADD bigset 1 2 m n o p q r s t
 ZADD bigzset 1 1 2 m 3 n -1 o -0 p 0 q 3 r inf s
 """
+LIMITS += f"RPUSH biglist {' '.join(map(str, range(70)))} {'y' * 200} 1 2 3 4\n"
 BIG = {"h": b"bighash", "l": b"biglist", "r": b"biglist", "s": b"bigset", "z": b"bigzset"}
 
 
@@ -148,7 +152,7 @@ def test_the_usual_requests_are_executed_as_a_run(name: str) -> None:
     ),
     commits=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_run_equals_its_requests(name: str, batches: list[tuple[int, int, int]], commits: bool) -> None:
     singly, together = prepared(), prepared()
     for session in (singly, together):
