@@ -8,7 +8,7 @@ from diskkv.commands import string_options as options
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.datatypes import strings
 from diskkv.errors import CommandError
-from diskkv.resp.reply import OK, ONE, ZERO
+from diskkv.resp.reply import BULK_HEADS, OK, ONE, ZERO
 from diskkv.services import notifications
 from diskkv.services.client import Client
 
@@ -29,26 +29,36 @@ _MAX_NUMKEYS = 2**31 - 1
 )
 def mget(client: Client, argv: list[bytes]) -> bytes:
     """Return the strings at several keys, null for those that hold none."""
-    read = client.db.read
     parts = [b"*%d\r\n" % (len(argv) - 1)]
-    for key in argv[1:]:
-        value = read(key)
+    for value in client.db.read_many(argv[1:]):
         if value.__class__ is not bytes:
             if value is None or value.type != STRING:  # type: ignore[union-attr]
                 parts.append(client.null)
                 continue
             value = strings.read(client.engine, value)
-        parts.append(b"$%d\r\n%b\r\n" % (len(value), value))
+        size = len(value)
+        if size < _SHORT_BYTES:
+            parts += (BULK_HEADS[size], value, b"\r\n")
+        else:
+            parts.append(b"$%d\r\n%b\r\n" % (size, value))
     return b"".join(parts)
+
+
+_SHORT_BYTES = len(BULK_HEADS)
 
 
 def _set_pairs(client: Client, argv: list[bytes]) -> None:
     """Set argv[1] to argv[2], argv[3] to argv[4] and so on."""
     database = client.db
-    put = database.put
-    get = database.get
     events = client.instance.notifications
     enabled = events.enabled
+    if not enabled and database.observer is None:
+        values = argv[2::2]
+        if max(map(len, values)) <= _INLINE_MAX_BYTES:
+            database.put_plain(argv[1::2], values)
+            return
+    put = database.put
+    get = database.get
     pairs = iter(argv)
     next(pairs)
     for key in pairs:
