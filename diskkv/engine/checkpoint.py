@@ -22,6 +22,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import threading
 import zlib
@@ -109,7 +110,7 @@ class Checkpointer:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _read_manifest(self) -> None:
-        current = (self._source / "CURRENT").read_text().strip()
+        current = _current(self._source)
         if current != self._manifest:
             self._manifest, self._reader = current, ManifestReader()
         with open(self._source / current, "rb") as file:
@@ -141,12 +142,17 @@ class Checkpointer:
         (target / "CURRENT").write_text(f"{self._manifest}\n")
 
 
+def log_files(store: Path) -> list[Path]:
+    """The write-ahead logs, whose names are numbers."""
+    return [path for path in store.glob("*.log") if path.stem.isdecimal()]
+
+
 class Logs:
     """The write-ahead logs as they are now: open files and the bytes in them."""
 
     def __init__(self, source: Path) -> None:
         self._files: dict[int, tuple[int, int]] = {}
-        for path in source.glob("*.log"):
+        for path in log_files(source):
             try:
                 fd = os.open(path, os.O_RDONLY)
             except FileNotFoundError:
@@ -170,6 +176,15 @@ class Logs:
             (target / f"{first:06d}.log").touch()
 
 
+def _current(store: Path) -> str:
+    """The name of the manifest. Raises OSError and CorruptionError."""
+    name = (store / "CURRENT").read_bytes().strip().decode("ascii", "replace")
+    if not re.fullmatch(r"MANIFEST-[0-9]+", name):
+        message = f"CURRENT of {store} names no manifest: {name[:64]!r}"
+        raise CorruptionError(message)
+    return name
+
+
 @dataclass(frozen=True)
 class Contents:
     """A store that nobody has open: its tables (path -> size), and the other files that it needs."""
@@ -189,9 +204,9 @@ def contents(store: Path) -> Contents:
     Raises CorruptionError that says what is missing. The content of tables is not looked at.
     """
     try:
-        manifest = store / (store / "CURRENT").read_text().strip()
+        manifest = store / _current(store)
         raw = manifest.read_bytes()
-    except (OSError, ValueError) as exc:
+    except OSError as exc:
         message = f"{store} holds no whole store: {exc}"
         raise CorruptionError(message) from exc
     reader = ManifestReader()
@@ -207,7 +222,7 @@ def contents(store: Path) -> Contents:
             message = f"table {number:06d} of {store} {what}"
             raise CorruptionError(message)
         tables[store / name] = expected_bytes
-    logs = sorted(path for path in store.glob("*.log") if int(path.stem) >= reader.log_number)
+    logs = sorted(path for path in log_files(store) if int(path.stem) >= reader.log_number)
     if not logs:
         message = f"{store} has no write-ahead log from number {reader.log_number} on"
         raise CorruptionError(message)

@@ -134,6 +134,10 @@ class Saves:
                 failure.append(str(exc))
             except Stopped:
                 failure.append("the server shuts down")
+            except Exception as exc:
+                # The boundary where a bug in backups must not end the server.
+                log.exception("bug: a backup failed")
+                failure.append(repr(exc))
 
         if self._instance.engine.store.persistent:
             self.run_beside(work, lambda: self._finish(outcome, failure))

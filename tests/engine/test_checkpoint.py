@@ -307,6 +307,22 @@ def test_damage_is_found(described: Path) -> None:
     assert verify(described)
 
 
+def test_current_that_names_no_manifest(described: Path) -> None:
+    for text in (b"", b"\xff\n", b"../MANIFEST-000001\n", b"CURRENT\n"):
+        (described / "leveldb" / "CURRENT").write_bytes(text)
+        with pytest.raises(CorruptionError, match="names no manifest"):
+            verify(described)
+
+
+def test_files_of_others_are_left_alone(store: LevelDBStore, tmp_path: Path) -> None:
+    Writer(store).write(10)
+    (store.path / "mine.log").touch()
+    (store.path / "mine.ldb").touch()
+    store.checkpoint(tmp_path / "c")
+    assert not list((tmp_path / "c").glob("mine*"))
+    assert state(tmp_path / "c") == 9
+
+
 def test_giving_up(store: LevelDBStore, tmp_path: Path) -> None:
     Writer(store).write(2000)
 

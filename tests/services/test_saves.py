@@ -144,6 +144,13 @@ def test_a_failure_is_told(server: Server, tmp_path: Path) -> None:
     assert (found["rdb_saves"], found["backup_last"]) == ("0", "")
 
 
+def test_a_bug_does_not_end_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saves, "BackupDirectory", None)
+    server.call("SAVE")
+    server.finish()
+    assert server.client.out[0].startswith(b"-ERR no backup was made: TypeError")
+
+
 def test_old_backups_go(server: Server) -> None:
     server.instance.config.backup_keep = 2
     for _ in range(4):
