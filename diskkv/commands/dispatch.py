@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from diskkv.commands.registry import TABLE, Command, Flag
 from diskkv.commands.runs import Columns
+from diskkv.engine.row_reader import ColdRead
 from diskkv.errors import CommandError, StorageError
 from diskkv.resp import reply
 from diskkv.services import transactions
 from diskkv.services.blocking import Block
 from diskkv.services.client import Client
+from diskkv.services.parking import HELD
 from diskkv.services.streaming import StreamedReply
 
 if TYPE_CHECKING:
@@ -44,14 +46,6 @@ _SHOWN_ARGUMENTS_BYTES = 128
 
 _HTTP = frozenset({b"post", b"host:"})
 """The first words of lines that a browser was tricked into sending: the connection is closed at once."""
-
-
-class _Held:
-    """The type of `HELD`."""
-
-
-HELD = _Held()
-"""Answered by `execute` for a request that has to wait (CLIENT PAUSE): it is to be executed again later."""
 
 
 Work = tuple[Client, list[list[bytes]], int, int]
@@ -182,7 +176,7 @@ def execute(client: Client, argv: list[bytes]) -> Any:
     result = _checked(client, argv)
     if tracking.clients and outer is None:
         tracking.send()
-        if client.tracking is not None:
+        if client.tracking is not None and result is not HELD:
             tracking.command_done(client, argv[0])
     instance.executing = outer
     if not client.reply_on and result is not HELD:
@@ -240,6 +234,8 @@ def _checked(client: Client, argv: list[bytes]) -> Any:
         return HELD
     if client.transaction is not None and entry.name not in _IN_TRANSACTION:
         return client.transaction.queue(entry, argv)
+    if instance.parking.active:
+        return instance.parking.run(client, entry, argv, call)
     return call(client, entry, argv)
 
 
@@ -259,6 +255,9 @@ def call(client: Client, entry: Command, argv: list[bytes]) -> Any:
     start_ns = perf_counter_ns()
     try:
         result = entry.fn(client, argv)
+    except ColdRead:
+        # It has done nothing yet, and is to be put off.
+        raise
     except Exception as exc:  # noqa: BLE001 - see `_raised`
         engine.rollback(mark)
         result = _raised(client, entry, argv, exc)

@@ -131,6 +131,10 @@ class Storage:
         "everysec", "everysec always no", "When writes are forced to disk: before each reply, once a second, never."
     )
     cache_size = memory(64 * MIB, f"Memory for the cache of values. {_DERIVED}")
+    cold_reads = choice(
+        "auto", "auto always never", "Whether threads read what is not in memory: when that is faster, always, never."
+    )
+    cold_read_threads = integer(16, 1, 256, "Threads for such reads.", immutable=True)
     min_free_disk = memory(64 * MIB, "Free disk space below which only writes that free space are taken.")
     write_pacing = yes_no(True, "Slow writers down before LevelDB's merges fall so far behind that it would stop.")
     maxmemory = memory(

@@ -31,6 +31,7 @@ class Database:
 
     def __init__(self, engine: Engine, index: int, db_id: int, mapped: bool) -> None:
         self.engine = engine
+        self.read_row = engine.reader.read
         self.index = index
         self.keys = 0
         self.expires = 0
@@ -110,12 +111,12 @@ class Database:
         if cached is not None:
             return cached
         row = self.prefix + key
-        record = self.engine.store.get(row)
+        record = self.read_row(row)
         return None if record is None else decode_header(record, row)
 
     def _load(self, key: bytes) -> Value | None:
         row = self.prefix + key
-        record = self.engine.store.get(row)
+        record = self.read_row(row)
         if record is None:
             return None
         value = decode_header(record, row)

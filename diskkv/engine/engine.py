@@ -34,6 +34,7 @@ from diskkv.config import Config
 from diskkv.engine.cache import Cache
 from diskkv.engine.database import Database
 from diskkv.engine.dead_space import SAMPLED, DeadSpace
+from diskkv.engine.row_reader import RowReader
 from diskkv.engine.rows import ABSENT, ELEMENT_TAG_BYTE, KIND_AT, Journal, Rows
 from diskkv.engine.store import Store
 from diskkv.engine.upgrades import require_current, stored_format
@@ -57,7 +58,8 @@ class Engine:
         self.cache = Cache(config.cache_size)
         self.journal: Journal = []
         self.dirty: list[Database] = []
-        self.rows = Rows(store, self.cache.segment(), self.journal)
+        self.reader = RowReader(store, self.journal)
+        self.rows = Rows(store, self.reader, self.cache.segment(), self.journal)
         self.databases: dict[int, Database] = {}
         self.by_id: dict[int, Database] = {}
         self.now_ms = 0
@@ -246,6 +248,8 @@ class Engine:
 
     def _publish(self) -> None:
         """Let the cache see what was committed; the only place that changes it besides filling after a read."""
+        if self.reader.fetches:
+            self._replace_fetched()
         for database in self.dirty:
             self.changes += len(database.staged)
             database.segment.store_all(database.staged)
@@ -259,6 +263,24 @@ class Engine:
         }
         if kept:
             self.rows.segment.store_all(kept)
+
+    def _replace_fetched(self) -> None:
+        """Tell the reader of rows that changed while, or after, they were read for a command that has yet to run."""
+        fetches = self.reader.fetches
+        for database in self.dirty:
+            prefix = database.prefix
+            for key, value in database.staged.items():
+                fetch = fetches.get(prefix + key)
+                if fetch is None:
+                    continue
+                if value is None:
+                    fetch.replace(None)
+                else:
+                    fetch.replace(STRING_TAG + value if value.__class__ is bytes else encode_header(value))
+        for row, raw in self.rows.staged.items():
+            fetch = fetches.get(row)
+            if fetch is not None:
+                fetch.replace(raw)
 
     def _forget_staged(self) -> None:
         for database in self.dirty:
@@ -387,6 +409,7 @@ class Engine:
 
     def reload(self) -> None:
         """Open the store anew with empty caches, and read the counts from it again; nothing may be staged."""
+        self.reader.suspend()
         self.store.reopen()
         for segment in self.cache.segments:
             segment.clear()
@@ -408,4 +431,5 @@ class Engine:
 
     def close(self) -> None:
         """Commit nothing, release the store."""
+        self.reader.close()
         self.store.close()

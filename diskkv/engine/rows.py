@@ -14,6 +14,7 @@ from sortedcontainers import SortedList
 
 from diskkv.codec.keys import SCANNED_KINDS
 from diskkv.engine.cache import Segment
+from diskkv.engine.row_reader import RowReader
 from diskkv.engine.store import Store
 
 
@@ -97,10 +98,11 @@ def merge(
 class Rows:
     """Element and index rows by full row key. A value of None in `staged` deletes the row."""
 
-    __slots__ = ("_index", "_journal", "_store", "cached", "hits", "segment", "staged")
+    __slots__ = ("_index", "_journal", "_read", "_store", "cached", "hits", "segment", "staged")
 
-    def __init__(self, store: Store, segment: Segment, journal: Journal) -> None:
+    def __init__(self, store: Store, reader: RowReader, segment: Segment, journal: Journal) -> None:
         self._store = store
+        self._read = reader.read
         self._journal = journal
         self.segment = segment
         self.cached: dict[bytes, bytes] = segment.data
@@ -118,7 +120,7 @@ class Rows:
             if self.segment.is_pressed:
                 self.hits.add(row)
             return value
-        value = self._store.get(row)
+        value = self._read(row)
         if value is not None and is_cached_row(row):
             self.segment.store(row, value)
         return value
@@ -129,7 +131,7 @@ class Rows:
         if value is not ABSENT:
             return value  # type: ignore[return-value]
         value = self.cached.get(row)
-        return self._store.get(row) if value is None else value
+        return self._read(row) if value is None else value
 
     def get_many(self, names: list[bytes]) -> list[bytes | None]:
         """`get` of every row."""

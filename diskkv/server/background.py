@@ -63,6 +63,7 @@ async def _cron(reactor: Reactor) -> None:
         reactor.heartbeat()
         instance.compactions.poll()
         instance.memory_budget.poll()
+        instance.parking.tick()
         reactor.wake_listeners()
         now_ms = time.time_ns() // 1_000_000
         instance.replication.tick(now_ms)

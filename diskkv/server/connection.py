@@ -28,6 +28,8 @@ _RECEIVE_BYTES = 64 * 1024
 _RECEIVE_MAX_BYTES = 4 << 20
 _TURN_COMMANDS = 2048
 """More of one connection's pipeline waits for the next turn, so that others get theirs."""
+_AHEAD = 64
+"""For so many requests behind one that waits for rows, theirs are fetched too."""
 _SEND_BYTES = 4 << 20
 _STALL_BYTES = 4 << 20
 """While more than this is unsent, a connection's further requests wait (in their received form)."""
@@ -151,7 +153,11 @@ class Connection(Client):
     def is_held(self) -> bool:
         """Whether requests have to wait for something else than their turn."""
         return (
-            self.blocked is not None or self.paused or self.unsent_bytes > _STALL_BYTES or self.stream is not None
+            self.blocked is not None
+            or self.awaits_rows
+            or self.paused
+            or self.unsent_bytes > _STALL_BYTES
+            or self.stream is not None
         )
 
     @property
@@ -166,6 +172,15 @@ class Connection(Client):
     def has_runnable_requests(self) -> bool:
         """Whether requests are left that could run in another turn."""
         return (self.next_request < len(self.requests) or bool(self.backlog)) and not self.is_held and not self.closing
+
+    can_park = True
+
+    def following(self, argv: list[bytes]) -> list[list[bytes]]:
+        requests = self.requests
+        for at in range(self.next_request, len(requests)):
+            if requests[at] is argv:
+                return requests[at + 1 : at + 1 + _AHEAD]
+        return []
 
     def proceed(self) -> None:
         """Execute requests, as many as fit in one turn."""

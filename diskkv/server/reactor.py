@@ -8,6 +8,7 @@ of microseconds but lets every other task run. A task per connection would cost 
 from __future__ import annotations
 
 import logging
+import os
 import select
 import socket
 import time
@@ -69,6 +70,10 @@ class Reactor:
         self.heartbeat: Callable[[], None] = lambda: None
         """Called often while the server lives; set by the server."""
         instance.scripts.serve_others = self.serve_others
+        self._rows_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        """Becomes readable when threads have read rows that parked clients wait for."""
+        self.epoll.register(self._rows_fd, _READ)
+        instance.parking.attach(lambda: os.eventfd_write(self._rows_fd, 1), self._has_others)
 
     def _configure_sync(self) -> None:
         self.sync_always = self.instance.config.appendfsync == "always"
@@ -194,12 +199,39 @@ class Reactor:
                 self._resume(connection)
         if self.instance.has_work:
             self.instance.tick(bool(events))
+        parking = self.instance.parking
+        if parking.active:
+            parking.submit()
         self._finish()
+        if parking.active:
+            parking.finish_turn()
 
     def _accept(self, fd: int) -> None:
         listener = self.listeners.get(fd)
         if listener is not None:
             accept_all(self, listener)
+        elif fd == self._rows_fd:
+            os.eventfd_read(fd)
+            self._resume_parked()
+
+    def _has_others(self) -> bool:
+        return len(self._active) + self._short_way.connections > 1
+
+    def _resume_parked(self) -> None:
+        """Have clients go on whose rows are there: the short way, like new requests, when nothing else is up."""
+        for client in self.instance.parking.ready():
+            assert isinstance(client, Connection)
+            if (
+                client.in_turn
+                or client.is_held
+                or client.closing
+                or client.backlog
+                or client.unsent
+                or client.next_request >= len(client.requests)
+            ):
+                self.instance.wake(client)
+            else:
+                self._short_way.resume(client)
 
     def _resume(self, connection: Connection) -> None:
         connection.proceed()
@@ -228,7 +260,8 @@ class Reactor:
         for fd, event in self.epoll.poll(0, _MAX_EVENTS):
             connection = self.connections.get(fd)
             if connection is None:
-                self._accept(fd)
+                if fd != self._rows_fd:
+                    self._accept(fd)
             elif connection is not scripts.caller and not self._serve_at_once(connection, event):
                 self.drop(connection)
 
@@ -400,3 +433,5 @@ class Reactor:
             self.drop(connection)
         self.open_sockets.close()
         self.epoll.close()
+        self.instance.engine.reader.close()
+        os.close(self._rows_fd)

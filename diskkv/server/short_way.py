@@ -99,6 +99,18 @@ class ShortWay:
             if not taken or not connection.take(taken):  # type: ignore[arg-type]
                 self._dead.append(connection)
 
+    def resume(self, connection: Connection) -> None:
+        """Have a connection join the round that was put off in the middle of its requests; nothing else may be up."""
+        connection.in_turn = True
+        at = connection.next_request
+        requests = connection.requests
+        self.round.append((connection, requests, at, min(len(requests), at + _ROUND_REQUESTS)))
+
+    @property
+    def connections(self) -> int:
+        """How many connections take part in this turn, as far as they have not been answered."""
+        return len(self.round) + sum(len(run.singles) + len(run.pipelines) for run in self._runs.values())
+
     def pipelines(self) -> list[tuple[Connection, str, int]]:
         """(connection, command, how many) of the pipelines in the turn's runs."""
         return [
@@ -168,11 +180,15 @@ class ShortWay:
     def finish(self) -> None:
         """Send the replies; a connection on which something is left goes on by the general way."""
         output_bytes = 0
-        for connection, requests, _, _ in self.round:
+        for connection, requests, began_at, _ in self.round:
             at = connection.next_request
-            connection.commands_run += at
-            connection.last_request = requests[at - 1][0]
             out = connection.out
+            if at != began_at:
+                connection.commands_run += at - began_at
+                connection.last_request = requests[at - 1][0]
+            elif connection.awaits_rows and not out:
+                connection.is_idle = connection.in_turn = False
+                continue
             if at == len(requests) and out and not (connection.closing or connection.is_held):
                 data = out[0] if len(out) == 1 else b"".join(out)
                 sent = connection.transmit(data)
@@ -180,12 +196,16 @@ class ShortWay:
                     out.clear()
                     output_bytes += sent
                     connection.sent_bytes += sent
-                    connection.in_turn = False
                     # An idle connection must not keep the arguments of its last requests.
                     connection.requests = _NO_REQUESTS
-                    continue
-                # Nothing or only a part was taken: the rest is for the general way.
-                out[:] = [data[sent:]]
+                    # One that was put off may have received more meanwhile, which is for the general way.
+                    if connection.is_idle or connection.is_quiet:
+                        connection.is_idle = True
+                        connection.in_turn = False
+                        continue
+                else:
+                    # Nothing or only a part was taken: the rest is for the general way.
+                    out[:] = [data[sent:]]
             connection.is_idle = False
             self._active.append(connection)
         self.round.clear()
@@ -201,12 +221,12 @@ class ShortWay:
         # The round is under way: it goes on behind the caller's place, where nothing must be left.
         self.round[:] = [entry for entry in self.round if entry[0] is caller]
         waiting = []
-        for connection, requests, _, _ in [*self._answered, *others]:
+        for connection, requests, began_at, _ in [*self._answered, *others]:
             connection.is_idle = False
-            if not connection.next_request:
+            if connection.next_request == began_at:
                 waiting.append(connection)
                 continue
-            connection.commands_run += connection.next_request
+            connection.commands_run += connection.next_request - began_at
             connection.last_request = requests[connection.next_request - 1][0]
             self._active.append(connection)
         self._answered.clear()

@@ -86,6 +86,17 @@ class Client:
         self.closing = False
         """To be closed as soon as its replies are out."""
 
+    can_park = False
+    """Whether commands may be put off, to be run again later (see parking.py)."""
+    reads: Any = None
+    """The rows that its next command waited for; None unless one did."""
+    awaits_rows = False
+    """The next command waits for rows that threads read."""
+
+    def following(self, argv: list[bytes]) -> list[list[bytes]]:
+        """The requests that were received with, and come after, the one that runs now."""
+        return []
+
     def refresh(self) -> None:
         """Decide anew whether commands may run without dispatch's checks; call it after any change of state."""
         plain = (

@@ -22,6 +22,7 @@ from diskkv import __version__
 from diskkv.codec.header import Header
 from diskkv.services.leveldb_info import leveldb
 from diskkv.services.memory import MemoryUsage, human_size, total_memory_bytes, usage
+from diskkv.services.parking import PARKING_GAUGES
 
 if TYPE_CHECKING:
     from diskkv.engine.database import Database
@@ -252,6 +253,7 @@ def stats(instance: Instance) -> Fields:
         yield f"active_defrag_{name}", 0
     yield "total_active_defrag_time", 0
     yield "current_active_defrag_time", 0
+    yield from _gauges(instance, *PARKING_GAUGES)
     yield from _gauges(instance, "tracking_total_keys", "tracking_total_items", "tracking_total_prefixes")
     yield "unexpected_error_replies", counts.unexpected_errors
     yield "total_error_replies", sum(counts.errors.values())

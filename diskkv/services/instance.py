@@ -32,6 +32,7 @@ from diskkv.services.memory_budget import MemoryBudget
 from diskkv.services.monitor import monitor_line
 from diskkv.services.notifications import Notifications
 from diskkv.services.pacing import WritePacer
+from diskkv.services.parking import Parking
 from diskkv.services.pubsub import PubSub
 from diskkv.services.redaction import shown_arguments
 from diskkv.services.replication import Replication
@@ -108,6 +109,7 @@ class Instance:
         """What has clients, or acts for them."""
         self.login = Login(self)
         self.acl = self.login.acl
+        self.parking = Parking(self)
         self.blocking = Blocking(self.refresh_observer)
         self.watches = Watches(self)
         self.pubsub = PubSub(self)
@@ -161,6 +163,7 @@ class Instance:
     def forget_client(self, client: Client) -> None:
         """The connection is gone: drop everything the client holds."""
         self.blocking.unblock(client)
+        self.parking.forget(client)
         self.watches.forget(client)
         self.pubsub.forget(client)
         self.tracking.disable(client)
@@ -240,11 +243,12 @@ class Instance:
         self.queueing.clear()
         if guarded:
             return
+        parking = self.parking
         for name, entry in self._plain_commands.items():
             queueing = Queueing(entry, self._skip_slowlog)
             for spelling in (name.encode(), name.upper().encode()):
                 if mode == "all" or name not in self._writing:
-                    self.fast[spelling] = entry
+                    self.fast[spelling] = parking.parkable(entry) if parking.active else entry
                 self.queueing[spelling] = queueing
 
     def publish(self, channel: bytes, message: bytes) -> int:

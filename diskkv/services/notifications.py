@@ -105,6 +105,8 @@ class Notifications:
         """Something happened to `key`; `kind` is its class. Callers test `enabled` first."""
         if not self.enabled & kind:
             return
+        # The command must not run again: this cannot be taken back.
+        self._instance.engine.reader.forbid()
         index = b"%d" % database.index
         publish = self._instance.publish
         if self.enabled & KEYSPACE:

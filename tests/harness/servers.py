@@ -76,11 +76,14 @@ _REDIS_DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def diskkv() -> Flavour:
-    """The server of this repository, run by the interpreter that runs the tests."""
+    """The server of this repository, run by the interpreter that runs the tests.
+
+    `DISKKV_TEST_OPTIONS` has further options: "--cold-reads always --cache-size 0" runs all tests with forced parking.
+    """
     return Flavour(
         "diskkv",
         (sys.executable, "-m", "diskkv"),
-        ("--save", "", "--enable-debug-command", "yes"),
+        ("--save", "", "--enable-debug-command", "yes", *os.environ.get("DISKKV_TEST_OPTIONS", "").split()),
         (),
         is_diskkv=True,
         keeps_encoding=True,
