@@ -89,7 +89,7 @@ def test_measured_fields() -> None:
                 wire.call("SET", f"k{number}", "v")
         found = sections(server, "everything")
         stats, memory = found["Stats"], found["Memory"]
-        assert int(stats["eventloop_duration_sum"]) > int(stats["eventloop_duration_cmd_sum"]) > 1000
+        assert int(stats["eventloop_duration_sum"]) > int(stats["eventloop_duration_cmd_sum"]) > 200
         assert int(stats["eventloop_cycles"]) >= 2000
         assert int(memory["used_memory_peak"]) >= int(memory["used_memory"]) > 10_000_000
         uptime_s = int(found["Server"]["server_time_usec"]) // 1_000_000

@@ -108,17 +108,16 @@ def test_logs_are_rotated(tmp_path: Path) -> None:
 
 
 def test_waiting_is_told_apart(tmp_path: Path) -> None:
-    """DEBUG SLEEP waits nearly all of its time, a loop in a script hardly at all."""
+    """DEBUG SLEEP waits nearly all of its time, a loop in a script runs (and waits for others on a busy machine)."""
     slow = tmp_path / "slow.log"
     with running(subject_flavour(), "--slowlog-file", str(slow)) as server, server.connect() as wire:
         assert wire.call("DEBUG", "SLEEP", "0.1") == OK
         wire.call("EVAL", "local n = 0 for i = 1, 30000000 do n = n + i end return 1", "0")
-        waiting = {
-            entry["command"][0]: entry["waiting_us"] / entry["duration_us"]
-            for entry in map(json.loads, slow.read_text().splitlines())
-        }
-    assert waiting["DEBUG"] > 0.9
-    assert waiting.get("EVAL", 0.0) < 0.9
+        entries = {entry["command"][0]: entry for entry in map(json.loads, slow.read_text().splitlines())}
+    running_us = {name: entry["duration_us"] - entry["waiting_us"] for name, entry in entries.items()}
+    assert entries["DEBUG"]["duration_us"] >= 100_000
+    assert running_us["DEBUG"] < 10_000
+    assert running_us["EVAL"] > 10_000
 
 
 def test_the_configuration_file_is_read_again(tmp_path: Path) -> None:
