@@ -227,7 +227,8 @@ def _checked(client: Client, argv: list[bytes]) -> Any:
             client.transaction.failed = True
         return _rejected(client, entry, exc)
     if (instance.pause_until_ms and _is_paused(client, entry, argv)) or (
-        instance.pacer.holding and _is_paced(client, entry, argv)
+        (instance.pacer.holding and _is_paced(client, entry, argv))
+        or (instance.migrations.is_holding and _is_being_moved(client, entry, argv))
     ):
         instance.paused.append(client)
         client.paused = True
@@ -334,6 +335,25 @@ def _is_paced(client: Client, entry: Command, argv: list[bytes]) -> bool:
         writes = any(command.flags & Flag.WRITE for command in _would_run(client, entry))
     return writes and instance.pacer.must_wait(client)
 
+
+def _is_being_moved(client: Client, entry: Command, argv: list[bytes]) -> bool:
+    """Whether a request would change a key that MIGRATE is about to delete."""
+    if client.is_script:
+        return False
+    requests = [(entry, argv)]
+    if entry.name == "exec" and client.transaction is not None:
+        requests = client.transaction.commands
+    holds = client.instance.migrations.holds
+    for command, arguments in requests:
+        if command.name in _CHANGES_ALL_KEYS:
+            return True
+        writes = command.flags & Flag.WRITE or command.name in RUNS_SCRIPTS
+        if writes and holds(arguments[at] for at, _ in command.key_positions(arguments)):
+            return True
+    return False
+
+
+_CHANGES_ALL_KEYS = frozenset({"flushall", "flushdb", "swapdb"})
 
 RUNS_SCRIPTS = frozenset({"eval", "evalsha", "fcall"})
 

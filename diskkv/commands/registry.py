@@ -272,14 +272,20 @@ def command(
     tips: tuple[str, ...] = (),
     categories: tuple[str, ...] = (),
     get_keys: Callable[[Sequence[bytes]], Sequence[tuple[int, str]]] | None = None,
+    may_wait: bool = False,
 ) -> Callable[[Handler], Handler]:
-    """Declare a command. `arity` counts the name, negative means "at least"; `name` "CONFIG GET" is a subcommand."""
+    """Declare a command. `arity` counts the name, negative means "at least"; `name` "CONFIG GET" is a subcommand.
+
+    `may_wait`: it may answer a `Block` though it is not flagged as blocking.
+    """
 
     def register(fn: Handler) -> Handler:
         key_specs = keys if isinstance(keys, tuple) else (keys,)
         full_name = name.lower().replace(" ", "|")
-        plain = group not in _STATEFUL_GROUPS and not flags & (
-            Flag.ADMIN | Flag.PUBSUB | Flag.BLOCKING | Flag.NO_MULTI
+        plain = (
+            group not in _STATEFUL_GROUPS
+            and not flags & (Flag.ADMIN | Flag.PUBSUB | Flag.BLOCKING | Flag.NO_MULTI)
+            and not may_wait
         )
         summary = (fn.__doc__ or "").strip().split("\n")[0]
         entry = Command(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import trio
 
 from diskkv.errors import StorageError
+from diskkv.server.migrate import Migrator
 from diskkv.server.reactor import Reactor
 
 log = logging.getLogger(__name__)
@@ -16,22 +17,42 @@ log = logging.getLogger(__name__)
 _SYNC_INTERVAL_S = 1.0
 _CRON_INTERVAL_S = 0.1
 _RETRY_INTERVAL_S = 1.0
+_MIGRATIONS = 16
+"""So many MIGRATEs talk to other servers at the same time; more wait."""
 
 
 async def run_background(reactor: Reactor) -> None:
     """Run every background task until cancelled."""
     async with trio.open_nursery() as nursery:
-        reactor.instance.saves.run_beside = lambda work, finish: nursery.start_soon(_run_beside, work, finish)
+
+        def run_beside(work: Callable[[], None], finish: Callable[[], None]) -> None:
+            nursery.start_soon(_run_beside, reactor, work, finish)
+
+        reactor.instance.saves.run_beside = run_beside
+        migrations = reactor.instance.migrations
+        migrations.perform = Migrator().perform
+        limiter = trio.CapacityLimiter(_MIGRATIONS)
+        migrations.run_beside = lambda work, finish: nursery.start_soon(_migrate, reactor, limiter, work, finish)
         nursery.start_soon(_sync_every_second, reactor)
         nursery.start_soon(_cron, reactor)
         nursery.start_soon(_retry_writes, reactor)
 
 
-async def _run_beside(work: Callable[[], None], finish: Callable[[], None]) -> None:
+async def _run_beside(reactor: Reactor, work: Callable[[], None], finish: Callable[[], None]) -> None:
     """Do blocking work in a thread, then finish it between two turns."""
     # At the end of the process it is waited for: the store must not be closed under it.
     await trio.to_thread.run_sync(work)
     finish()
+    reactor.wake_up()
+
+
+async def _migrate(
+    reactor: Reactor, limiter: trio.CapacityLimiter, work: Callable[[], None], finish: Callable[[], None]
+) -> None:
+    """Talk to another server in a thread, then finish it between two turns. Not waited for when the process ends."""
+    await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+    finish()
+    reactor.wake_up()
 
 
 async def _sync_every_second(reactor: Reactor) -> None:

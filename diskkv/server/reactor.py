@@ -61,6 +61,8 @@ class Reactor:
         self.sync_always = False
         self._configure_sync()
         instance.config.on_change("appendfsync", self._configure_sync)
+        self._sleep = trio.CancelScope()
+        """What `run` sleeps in."""
         self._active: list[Connection] = []
         self._unfinished: list[Connection] = []
         self._streaming: deque[Connection] = deque()
@@ -141,7 +143,7 @@ class Reactor:
             busy = bool(self._unfinished or self._streaming)
             events = poll(0 if busy else _LINGER_S, _MAX_EVENTS)
             if not events and not busy:
-                with trio.move_on_after(self._idle_s()):
+                with trio.move_on_after(self._idle_s()) as self._sleep:
                     await trio.lowlevel.wait_readable(self.epoll.fileno())
                 events = poll(0, _MAX_EVENTS)
                 slept = time.monotonic()
@@ -151,6 +153,10 @@ class Reactor:
             if time.monotonic() - slept > _YIELD_S:
                 await trio.lowlevel.checkpoint()
                 slept = time.monotonic()
+
+    def wake_up(self) -> None:
+        """Have a turn soon: another task of the process left something to be done in one."""
+        self._sleep.cancel()
 
     def _idle_s(self) -> float:
         """How long nothing has to be done if no client sends anything."""

@@ -29,6 +29,7 @@ from diskkv.services.latency import LatencyMonitor
 from diskkv.services.login import Login
 from diskkv.services.memory import resident_bytes
 from diskkv.services.memory_budget import MemoryBudget
+from diskkv.services.migrations import Migrations
 from diskkv.services.monitor import monitor_line
 from diskkv.services.notifications import Notifications
 from diskkv.services.pacing import WritePacer
@@ -116,11 +117,17 @@ class Instance:
         self.tracking = Trackers(self)
         self.notifications = Notifications(self)
         self.replication = Replication(self)
+        self.migrations = Migrations(self)
         self.engine.on_due = hashes_expiry.reap
         self.after_turn: list[Callable[[], None]] = []
         self.shutdown: Callable[[], None] = lambda: None
         """Ends the process; set by the server."""
-        self.observers = [self.blocking.observer, self.watches.observer, self.tracking.observer]
+        self.observers = [
+            self.blocking.observer,
+            self.watches.observer,
+            self.tracking.observer,
+            self.migrations.observer,
+        ]
         """Each answers the function that wants to hear of changes in a database now, or None."""
         self.engine.on_open = self.refresh_observer
         self.scripts = Scripts(self)
@@ -235,7 +242,7 @@ class Instance:
         self.engine.read_only = self.writes.failed is not None
         self.engine.expiry_paused = bool(self.pause_until_ms) or self.engine.read_only
         guarded = bool(self.monitors) or self.write_error is not None or self.pause_until_ms or self.scripts.busy
-        mode = "none" if guarded else "reads" if self.pacer.active else "all"
+        mode = "none" if guarded else "reads" if self.pacer.active or self.migrations.is_holding else "all"
         if mode == self._fast_mode and self.fast:
             return
         self._fast_mode = mode
@@ -391,6 +398,10 @@ class Instance:
         """End CLIENT PAUSE; the held requests are looked at after this turn."""
         self.pause_until_ms = 0
         self.refresh_fast()
+        self.release_paused()
+
+    def release_paused(self) -> None:
+        """Have the held requests looked at again after this turn; some may have to go on waiting."""
         for client in self.paused:
             client.paused = False
             self.wake(client)
