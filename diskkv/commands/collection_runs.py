@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from diskkv.codec.header import HASH, LIST, SET, ZSET, Header
 from diskkv.codec.numbers import format_double, parse_float
+from diskkv.commands.list import lrange
 from diskkv.commands.runs import Columns, run_of
 from diskkv.commands.zset_replies import read as read_zset
 from diskkv.commands.zset_replies import score_bulk
@@ -18,6 +19,7 @@ from diskkv.services.client import Client
 _FLAGS = (ZERO, ONE)
 _LONG_BYTES = 2048
 """The replies of a run are made at once: of longer values they could take much memory."""
+_MOST_BYTES = 16 << 20
 _SURE_DIGITS = 300
 """A number of fewer digits is not too large for a double."""
 
@@ -134,6 +136,33 @@ def pop_run(client: Client, columns: Columns) -> list[bytes] | None:
     if header is None:
         return None
     return lists_edit.pop_entries(client.db, keys[0], header, len(keys), names[0][:1] in b"lL")
+
+
+@run_of("lrange", argc=4)
+def lrange_run(client: Client, columns: Columns) -> list[bytes] | None:
+    """Several LRANGEs: what is asked for more than once is read once."""
+    engine = client.engine
+    read: dict[tuple[bytes, bytes, bytes], tuple[bytes, int]] = {}
+    replies = []
+    room_bytes = _MOST_BYTES
+    for asked in zip(columns[1], columns[2], columns[3], strict=True):
+        found = read.get(asked)
+        if found is None:
+            hits = engine.keyspace_hits
+            reply = lrange(client, [b"lrange", *asked])
+            if not isinstance(reply, bytes):
+                reply.close()
+                return None
+            read[asked] = reply, engine.keyspace_hits - hits
+        else:
+            reply, hits = found
+            engine.keyspace_hits += hits
+            engine.keyspace_misses += 1 - hits
+        replies.append(reply)
+        room_bytes -= len(reply)
+        if room_bytes < 0:
+            return None
+    return replies
 
 
 @run_of("zadd", argc=4)

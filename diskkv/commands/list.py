@@ -173,7 +173,7 @@ def lrange(client: Client, argv: list[bytes]) -> Reply:
     count = stop - start
     entries = lists.read_entries(engine, header, start, stop)
     if entries is not None:
-        return b"*%d\r\n%b" % (count, entries)
+        return b"".join((array_header(count), *entries))
     return reply_of(client, array_header(count), map(bulk, lists.items_between(engine, header, start, stop)), count)
 
 

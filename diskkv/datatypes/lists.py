@@ -513,10 +513,10 @@ def read_range(engine: Engine, header: Header, start: int, stop: int) -> list[by
 ENTRIES_RANGE_ITEMS = 1024
 
 
-def read_entries(engine: Engine, header: Header, start: int, stop: int) -> bytes | None:
+def read_entries(engine: Engine, header: Header, start: int, stop: int) -> list[bytes] | None:
     """The items with start <= index < stop of a list that has rows, as they are stored: what a client gets for them.
 
-    None when there are more than ENTRIES_RANGE_ITEMS, or some of them have rows of their own.
+    They come in pieces of several. None when there are more than ENTRIES_RANGE_ITEMS, or some have rows of their own.
     """
     if stop - start > ENTRIES_RANGE_ITEMS:
         return None
@@ -535,15 +535,17 @@ def read_entries(engine: Engine, header: Header, start: int, stop: int) -> bytes
         high = first + BLOCK_ITEMS
         if high > tail:
             high = tail
-        if not block or block[0] != high - low:
+        count = high - low
+        sizes = block[1 : count + 1] if block else b""
+        if not block or block[0] != count or len(block) != 1 + count + sum(sizes):
             raise list_rows.damaged(row)
-        if 0 in block[1 : high - low + 1]:
+        if 0 in sizes:
             return None
-        try:
+        if start <= low and stop >= high:
+            parts.append(block[count + 1 :])
+        else:
             parts.append(entries_between(block, max(start - low, 0), min(stop, high) - low))
-        except ValueError:
-            raise list_rows.damaged(row) from None
-    return b"".join(parts)
+    return parts
 
 
 def items_between(engine: Engine, header: Header, start: int, stop: int, reverse: bool = False) -> Iterator[bytes]:

@@ -46,6 +46,8 @@ def prepared() -> Session:
 def argument(kind: str, rng: random.Random) -> bytes:
     if kind == "key":
         return rng.choice(KEYS)
+    if kind == "index":
+        return rng.choice([b"0", b"1", b"-1", b"30", b"-40", b"x"])
     if kind == "score":
         return rng.choice([b"1", b"2.5", b"-0", b"inf", b"nan", b"x", b"3"])
     return rng.choice(MEMBERS)
@@ -63,6 +65,7 @@ SHAPES = {
     "lpush": ("key", "member"),
     "rpush": ("key", "member"),
     "lpop": ("key",),
+    "lrange": ("key", "index", "index"),
     "rpop": ("key",),
     "zadd": ("key", "score", "member"),
     "zscore": ("key", "member"),
@@ -136,7 +139,7 @@ def test_members_drawn_by_a_run_are_different_and_gone() -> None:
 @pytest.mark.parametrize("name", sorted(RUNS))
 def test_the_usual_requests_are_executed_as_a_run(name: str) -> None:
     session = prepared()
-    arguments = {"key": BIG.get(name[0], b"number"), "member": b"m", "score": b"2"}
+    arguments = {"key": BIG.get(name[0], b"number"), "member": b"m", "score": b"2", "index": b"-1"}
     if name in ("get", "set"):
         arguments["key"] = b"string"
     columns = [[name.encode()] * 3] + [[arguments[kind]] * 3 for kind in SHAPES[name]]
