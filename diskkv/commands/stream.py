@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from diskkv.codec.header import STREAM
+from diskkv.codec.header import STREAM, Header
 from diskkv.commands.registry import Flag, KeySpec, command
+from diskkv.commands.runs import Columns, run_of
 from diskkv.commands.stream_arguments import (
     id_reply,
     notify,
@@ -74,6 +75,26 @@ def xadd(client: Client, argv: list[bytes]) -> bytes:
         if trimmed:
             notify(client, b"xtrim", key)
     return id_reply(entry_id)
+
+
+@run_of("xadd", argc=5)
+def xadd_run(client: Client, columns: Columns) -> list[bytes] | None:
+    """Several XADDs of one field, with IDs made by the server, to the same stream."""
+    _, keys, ids, fields, values = columns
+    key = keys[0]
+    database = client.db
+    old = database.get(key)
+    if keys.count(key) != len(keys) or ids.count(b"*") != len(ids) or old.__class__ is not Header or old.type != STREAM:
+        return None
+    engine = client.engine
+    stream = Stream(old)
+    replies = []
+    for entry in zip(fields, values, strict=True):
+        entry_id = _new_id(stream, engine.now_ms, None)
+        streams_edit.append(engine, stream, entry_id, list(entry))
+        replies.append(id_reply(entry_id))
+    database.put(key, stream.header(), old)
+    return replies
 
 
 def _new_id(stream: Stream, now_ms: int, asked: tuple[int, int, bool] | None) -> bytes:

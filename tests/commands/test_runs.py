@@ -17,7 +17,7 @@ from tests.commands.session import Session
 load_all()
 
 KEYS = [b"a", b"b", b"c", b"string", b"timed", b"hash", b"list", b"set", b"zset", b"long", b"number", b"expired"]
-KEYS += [b"bighash", b"biglist", b"bigset", b"bigzset"]
+KEYS += [b"bighash", b"biglist", b"bigset", b"bigzset", b"stream"]
 MEMBERS = [b"1", b"2", b"3", b"m", b"n", b"", b"x" * 70]
 SETUP = """
 SET string text
@@ -28,6 +28,7 @@ HSET hash 1 one m two
 RPUSH list 1 2 3
 SADD set 1 m
 ZADD zset 1 1 2 m
+XADD stream 1-1 a b
 """
 
 
@@ -46,6 +47,8 @@ def prepared() -> Session:
 def argument(kind: str, rng: random.Random) -> bytes:
     if kind == "key":
         return rng.choice(KEYS)
+    if kind == "star":
+        return rng.choice([b"*", b"*", b"*", b"5-*"])
     if kind == "index":
         return rng.choice([b"0", b"1", b"-1", b"30", b"-40", b"x"])
     if kind == "score":
@@ -67,6 +70,7 @@ SHAPES = {
     "lpop": ("key",),
     "lrange": ("key", "index", "index"),
     "rpop": ("key",),
+    "xadd": ("key", "star", "member", "member"),
     "zadd": ("key", "score", "member"),
     "zscore": ("key", "member"),
     "zpopmin": ("key",),
@@ -84,7 +88,7 @@ SADD bigset 1 2 m n o p q r s t
 ZADD bigzset 1 1 2 m 3 n -1 o -0 p 0 q 3 r inf s
 """
 LIMITS += f"RPUSH biglist {' '.join(map(str, range(70)))} {'y' * 200} 1 2 3 4\n"
-BIG = {"h": b"bighash", "l": b"biglist", "r": b"biglist", "s": b"bigset", "z": b"bigzset"}
+BIG = {"h": b"bighash", "l": b"biglist", "r": b"biglist", "s": b"bigset", "z": b"bigzset", "x": b"stream"}
 
 
 def requests_of(name: str, seed: int, count: int, keys: int) -> list[list[bytes]]:
@@ -139,7 +143,7 @@ def test_members_drawn_by_a_run_are_different_and_gone() -> None:
 @pytest.mark.parametrize("name", sorted(RUNS))
 def test_the_usual_requests_are_executed_as_a_run(name: str) -> None:
     session = prepared()
-    arguments = {"key": BIG.get(name[0], b"number"), "member": b"m", "score": b"2", "index": b"-1"}
+    arguments = {"key": BIG.get(name[0], b"number"), "member": b"m", "score": b"2", "index": b"-1", "star": b"*"}
     if name in ("get", "set"):
         arguments["key"] = b"string"
     columns = [[name.encode()] * 3] + [[arguments[kind]] * 3 for kind in SHAPES[name]]
