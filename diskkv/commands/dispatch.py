@@ -298,6 +298,8 @@ def check_state(client: Client, entry: Command) -> None:
         for command in _would_run(client, entry)
     ):
         raise CommandError(gate.refusal())
+    if gate.full is not None and any(command.flags & Flag.DENYOOM for command in _would_run(client, entry)):
+        raise CommandError(gate.full)
     if client.subscriptions and client.resp == 2 and entry.name not in _IN_SUBSCRIPTION:
         message = (
             f"ERR Can't execute '{entry.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "

@@ -43,7 +43,7 @@ _REPLICATION = "diskkv does not replicate"
 _CLUSTER = "diskkv has no cluster mode"
 _AOF = "LevelDB's own log takes the place of the AOF"
 _RDB = "data is always on disk; see backup-interval"
-_EVICTION = "data lives on disk: nothing is evicted"
+_EVICTION = "memory is bounded without deleting data; see maxdisk-policy"
 _DELETION = "deleting takes constant time anyway, space is reclaimed in the background"
 _ALLOCATOR = "concerns Redis' memory allocator"
 _THREADS = "commands and sockets are served by one thread"
@@ -157,6 +157,12 @@ class Storage:
     leveldb_mmap = yes_no(False, "Let LevelDB map tables into memory.", immutable=True)
     leveldb_compression = choice("snappy", "snappy none", "Compression of LevelDB's blocks.", immutable=True)
     leveldb_bloom_bits = integer(10, 0, 64, "Bits per key of LevelDB's Bloom filters; 0 for none.", immutable=True)
+    maxdisk = memory(0, "Size of LevelDB's tables above which keys are evicted, or writes refused; 0 for no limit.")
+    maxdisk_policy = choice(
+        "noeviction",
+        "noeviction allkeys-lru allkeys-random volatile-lru volatile-random volatile-ttl",
+        "What is evicted; lru knows no more of a key than whether it is in the cache.",
+    )
     compaction_window = time_window(
         "Local time of day, such as 02:00-05:00, in which everything is compacted once; empty for never."
     )

@@ -84,6 +84,7 @@ async def _cron(reactor: Reactor) -> None:
         reactor.heartbeat()
         instance.compactions.poll()
         instance.memory_budget.poll()
+        instance.disk_limit.poll()
         instance.parking.tick()
         reactor.wake_listeners()
         now_ms = time.time_ns() // 1_000_000

@@ -48,6 +48,7 @@ _NOTED_BYTES = 4 << 20
 _HEADER_BYTES = 4096
 """Deletions are looked at closely when they may be worth it."""
 _LOOK_INTERVAL_S = 5.0
+_URGENT_INTERVAL_S = 0.5
 _STOPPED = CommandError(b"ERR the compaction was stopped").reply
 
 
@@ -70,6 +71,8 @@ class Job:
     began_s: float = 0.0
     ready_s: float = 0.0
     is_stopped: bool = False
+    dead_points: list[Point] = field(default_factory=list)
+    """Notes about the dead rows that are gone when this is done."""
 
 
 class Compactions:
@@ -167,22 +170,21 @@ class Compactions:
         noted = dead.known_bytes + dead.headers * _HEADER_BYTES
         if now_s < self._look_again_s or noted < _NOTED_BYTES or self._instance.writes.failed is not None:
             return False
-        self._look_again_s = now_s + _LOOK_INTERVAL_S
-        points = dead.points()
+        self._look_again_s = now_s + (_LOOK_INTERVAL_S if self.dead_share >= _DEAD_SHARE else _URGENT_INTERVAL_S)
+        noted_points = dead.points()
         live = sum(database.keys for database in engine.databases.values())
         found: list[tuple[bytes, bytes, list[Point]]] = []
 
         def work() -> None:
             with contextlib.suppress(StorageError):
-                found.extend(ranges_to_compact(engine.store, points, live, self.dead_share))
+                found.extend(ranges_to_compact(engine.store, noted_points, live, self.dead_share))
 
         def finish() -> None:
             self.in_store = False
             if found:
                 ranges = [(start, stop) for start, stop, _ in found]
-                self._queue(Job("emptied", ranges, self._instance.config.compaction_io_limit))
-            for _, _, inside in found:
-                dead.forget(inside)
+                points = [point for _, _, inside in found for point in inside]
+                self._queue(Job("emptied", ranges, self._instance.config.compaction_io_limit, dead_points=points))
 
         self.in_store = True
         self._instance.saves.run_beside(work, finish)
@@ -266,6 +268,7 @@ class Compactions:
             self.completed += 1
             if job.ranges == [WHOLE]:
                 self._instance.engine.dead_space.clear()
+            self._instance.engine.dead_space.forget(job.dead_points)
             self.last_duration_ms = int((self.clock() - job.began_s) * 1000)
             self._end(job, reply.OK)
         self.poll()

@@ -237,7 +237,7 @@ def stats(instance: Instance) -> Fields:
     yield "expired_stale_perc", "0.00"
     yield "expired_time_cap_reached_count", 0
     yield "expire_cycle_cpu_milliseconds", counts.sweep_ns // 1_000_000
-    yield "evicted_keys", 0
+    yield "evicted_keys", instance.disk_limit.evicted_keys
     yield "evicted_clients", instance.memory_budget.evicted_clients
     yield from _gauges(instance, "evicted_scripts")
     yield "total_eviction_exceeded_time", 0
@@ -411,6 +411,10 @@ def disk(instance: Instance) -> Fields:
     yield "data_directory", config.dir
     yield "appendfsync", config.appendfsync
     yield "write_error", instance.write_error or ""
+    yield "maxdisk", config.maxdisk
+    yield "maxdisk_policy", config.maxdisk_policy
+    yield "maxdisk_used_bytes", instance.disk_limit.used_bytes
+    yield "maxdisk_full", int(instance.writes.full is not None)
     if instance.engine.store.persistent:
         system = os.statvfs(config.dir)
         yield "disk_total_bytes", system.f_blocks * system.f_frsize

@@ -25,6 +25,7 @@ from diskkv.services.blocking import Blocking
 from diskkv.services.client import Client
 from diskkv.services.clients import describe
 from diskkv.services.compaction import Compactions
+from diskkv.services.disk_limit import DiskLimit
 from diskkv.services.latency import LatencyMonitor
 from diskkv.services.login import Login
 from diskkv.services.memory import resident_bytes
@@ -133,6 +134,7 @@ class Instance:
         self.scripts = Scripts(self)
         self.saves = Saves(self)
         self.compactions = Compactions(self)
+        self.disk_limit = DiskLimit(self)
         self.memory_budget = MemoryBudget(self)
 
     def _follow_config(self) -> None:
@@ -242,7 +244,8 @@ class Instance:
         self.engine.read_only = self.writes.failed is not None
         self.engine.expiry_paused = bool(self.pause_until_ms) or self.engine.read_only
         guarded = bool(self.monitors) or self.write_error is not None or self.pause_until_ms or self.scripts.busy
-        mode = "none" if guarded else "reads" if self.pacer.active or self.migrations.is_holding else "all"
+        only_reads = self.pacer.active or self.migrations.is_holding or self.writes.full is not None
+        mode = "none" if guarded else "reads" if only_reads else "all"
         if mode == self._fast_mode and self.fast:
             return
         self._fast_mode = mode
@@ -330,7 +333,9 @@ class Instance:
     @property
     def can_reclaim(self) -> bool:
         """Whether dead data waits and may be deleted now."""
-        return self.engine.has_garbage and self.writes.failed is None and not self.pacer.holding
+        if not self.engine.has_garbage or self.writes.failed is not None:
+            return False
+        return not self.pacer.holding or self.pacer.blocked
 
     @property
     def _next_sweep_ms(self) -> int:
@@ -345,6 +350,7 @@ class Instance:
         now_ms = self.engine.now_ms
         return (
             self.can_reclaim
+            or self.disk_limit.wanted_bytes > 0
             or self._next_sweep_ms <= now_ms
             or (deadline_ms is not None and deadline_ms <= now_ms)
             or 0 < self.pause_until_ms <= now_ms
@@ -383,6 +389,8 @@ class Instance:
         swept_ns = time.perf_counter_ns()
         self.stats.sweep_ns += swept_ns - start_ns
         self.latency.note("expire-cycle", swept_ns - start_ns, now_ms)
+        if self.disk_limit.wanted_bytes > 0 and self.writes.failed is None:
+            self.disk_limit.step()
         if self.can_reclaim:
             self.reclaimer.step(limit)
             self.latency.note("reclaim", time.perf_counter_ns() - swept_ns, now_ms)

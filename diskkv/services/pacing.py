@@ -63,6 +63,8 @@ class WritePacer:
         self._on_change = on_change
         self._clock = clock
         self.enabled = True
+        self.blocked = False
+        """Writers wait whatever the state of level 0."""
         self.active = False
         self.holding = False
         self.due_ms = 0
@@ -154,6 +156,8 @@ class WritePacer:
         self.rate = max(self._digested, _LEAST_RATE) * _RATE_FACTORS[min(files, _STOP_FILES - 1)]
 
     def _files(self) -> int:
+        if self.blocked:
+            return _STOP_FILES
         try:
             return self._store.level0_files()
         except StorageError:

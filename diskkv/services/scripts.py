@@ -144,7 +144,12 @@ class Scripts:
         own.user = client.user
         own.tracking = client.tracking
         self.caller = client
-        self.unchecked = own.tracking is None and bool(instance.fast) and client.user.unrestricted
+        self.unchecked = (
+            own.tracking is None
+            and bool(instance.fast)
+            and instance.writes.full is None
+            and client.user.unrestricted
+        )
         self.counted_error = b""
         executing = instance.executing
         instance.executing = client

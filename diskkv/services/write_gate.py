@@ -27,6 +27,8 @@ class WriteGate:
         self._on_change = on_change
         self.failed: str | None = None
         self.low_space: str | None = None
+        self.full: str | None = None
+        """The error for commands that need space while there is more data than `maxdisk` allows."""
 
     @property
     def reason(self) -> str | None:
@@ -39,6 +41,12 @@ class WriteGate:
             "MISCONF diskkv cannot write to its data directory. Commands that may modify the data set are disabled "
             f"until it can again. Reason: {self.reason}"
         ).encode()
+
+    def set_full(self, error: str | None) -> None:
+        """Refuse commands that need space with this error, or (None) no longer."""
+        if error != self.full:
+            self.full = error
+            self._on_change()
 
     def store_failed(self, reason: str) -> None:
         """A commit or a sync failed."""
