@@ -20,6 +20,7 @@ _MOST_POINTS = 8192
 _SLICE_BYTES = 32 << 20
 _LEAST_SLICE_BYTES = 4 << 20
 """A slice with fewer dead bytes is not worth the work."""
+_URGENT_SLICES = 3
 
 Point = tuple[bytes, int, int]
 """Row key, bytes of dead rows, number of dead headers (whose size is not known)."""
@@ -67,21 +68,28 @@ class DeadSpace:
 
 
 def ranges_to_compact(
-    store: Store, points: list[Point], live_headers: int, share: float
+    store: Store, points: list[Point], live_headers: int, share: float, urgent: bool = False
 ) -> list[tuple[bytes, bytes, list[Point]]]:
     """Slices of the store of which dead rows make at least `share` (0 to 1), with the notes about each.
 
-    May be called from another thread.
+    `urgent`: if there are none, the few with the most dead rows, however few these are. May be called from another
+    thread.
     """
     header_bytes = average_header_bytes(store, live_headers + sum(point[2] for point in points))
     cuts = [b"", *store.split_keys(b"", b"\xff" * 8, _SLICE_BYTES), b"\xff" * 8]
     rows = [point[0] for point in points]
     found = []
+    others = []
     for start, stop in pairwise(cuts):
         inside = points[bisect_left(rows, start) : bisect_left(rows, stop)]
         dead_bytes = sum(size_bytes + headers * header_bytes for _, size_bytes, headers in inside)
         if dead_bytes >= _LEAST_SLICE_BYTES and dead_bytes >= share * store.approximate_size_bytes(start, stop):
             found.append((start, stop, inside))
+        elif inside:
+            others.append((dead_bytes, (start, stop, inside)))
+    if urgent and not found:
+        others.sort(key=lambda other: other[0], reverse=True)
+        found = [other for _, other in others[:_URGENT_SLICES]]
     return found
 
 

@@ -49,6 +49,7 @@ _HEADER_BYTES = 4096
 """Deletions are looked at closely when they may be worth it."""
 _LOOK_INTERVAL_S = 5.0
 _URGENT_INTERVAL_S = 0.5
+_URGENT_PRESSURE_S = 0.5
 _STOPPED = CommandError(b"ERR the compaction was stopped").reply
 
 
@@ -170,14 +171,15 @@ class Compactions:
         noted = dead.known_bytes + dead.headers * _HEADER_BYTES
         if now_s < self._look_again_s or noted < _NOTED_BYTES or self._instance.writes.failed is not None:
             return False
-        self._look_again_s = now_s + (_LOOK_INTERVAL_S if self.dead_share >= _DEAD_SHARE else _URGENT_INTERVAL_S)
+        urgent = self.dead_share < _DEAD_SHARE
+        self._look_again_s = now_s + (_URGENT_INTERVAL_S if urgent else _LOOK_INTERVAL_S)
         noted_points = dead.points()
         live = sum(database.keys for database in engine.databases.values())
         found: list[tuple[bytes, bytes, list[Point]]] = []
 
         def work() -> None:
             with contextlib.suppress(StorageError):
-                found.extend(ranges_to_compact(engine.store, noted_points, live, self.dead_share))
+                found.extend(ranges_to_compact(engine.store, noted_points, live, self.dead_share, urgent))
 
         def finish() -> None:
             self.in_store = False
@@ -199,7 +201,10 @@ class Compactions:
             job.waits_for_reclaim = False
         if now_s < job.ready_s:
             return False
-        return not instance.pacer.active or now_s - job.ready_s > _PRESSURE_S[job.reason]
+        if not instance.pacer.active or instance.pacer.least_files > 0:
+            return True
+        urgent = self.dead_share < _DEAD_SHARE
+        return now_s - job.ready_s > (_URGENT_PRESSURE_S if urgent else _PRESSURE_S[job.reason])
 
     def _work(self, job: Job, outcome: list[str]) -> None:
         """In a thread: find the pieces, or compact one of them."""

@@ -34,9 +34,12 @@ _NEIGHBOURS = 16
 _LOOKED_AT = 64
 """So many keys from one place are looked at, and so many of them at most evicted."""
 _TARGET_SHARE = 20
-"""Evictions go on until a twentieth of the limit is free."""
-_BEHIND_SHARE = 10
-"""When the tables take a tenth more than the limit, writers wait until compactions have caught up."""
+"""Evictions begin when less than a twentieth of the limit is free, and go on until two are."""
+_BEHIND_SHARE = 20
+_SLOWEST_FILES = 12
+_FIRST_FILES = 7
+"""When the tables take a twentieth more than the limit, writers are slowed down as if LevelDB had so many tables in
+level 0, with each further twentieth as if there was one more, until evictions and compactions have caught up."""
 _PLACES_S = 5.0
 _URGENT_DEAD_SHARE = 0.05
 _FAILED_DRAWS = 8
@@ -69,26 +72,34 @@ class DiskLimit:
         if not limit or not instance.engine.store.persistent:
             if instance.writes.full is not None or self.wanted_bytes:
                 self.wanted_bytes = 0.0
-                self._follow(False, False)
+                self._follow(False, 0)
             return
         try:
             self._measure()
         except StorageError:
             return
         over = self.used_bytes > limit
-        instance.compactions.dead_share = _URGENT_DEAD_SHARE if over else self._usual_dead_share
+        near = limit - limit // _TARGET_SHARE
+        urgent = self.used_bytes > near
+        instance.compactions.dead_share = _URGENT_DEAD_SHARE if urgent else self._usual_dead_share
         if self._config.maxdisk_policy == "noeviction":
             self.wanted_bytes = 0.0
-            self._follow(over, False)
+            self._follow(over, 0)
             return
-        excess = self._live_bytes - limit
+        behind = max(0, self.used_bytes - limit) * _BEHIND_SHARE // limit
+        compactions = instance.compactions
+        if behind and compactions.current is None and not compactions.in_store and not instance.can_reclaim:
+            # What is noted as dead has been freed before, or else compactions would be at work.
+            self._live_bytes = self.used_bytes
+        excess = self._live_bytes - near
         # Once begun, evictions go on until there is some room again.
         if excess > 0 or self.wanted_bytes > 0:
             self.wanted_bytes = max(0.0, excess + limit / _TARGET_SHARE)
         if not over:
-            self._follow(False, False)
+            self._follow(False, 0)
         else:
-            self._follow(instance.writes.full is not None, self.used_bytes > limit + limit // _BEHIND_SHARE)
+            files = min(_FIRST_FILES - 1 + behind, _SLOWEST_FILES) if behind else 0
+            self._follow(instance.writes.full is not None, files)
 
     def _measure(self) -> None:
         engine = self._instance.engine
@@ -102,9 +113,9 @@ class DiskLimit:
         dead_bytes = dead.known_bytes + dead.headers * self._header_bytes
         self._live_bytes = self.used_bytes - dead_bytes - self._unreclaimed_bytes
 
-    def _follow(self, full: bool, behind: bool) -> None:
-        """Refuse commands that need space, and have writers wait, or no longer."""
-        self._instance.pacer.blocked = behind
+    def _follow(self, full: bool, least_files: int) -> None:
+        """Refuse commands that need space, and slow writers down, or no longer."""
+        self._instance.pacer.least_files = least_files
         self._instance.writes.set_full(_FULL if full else None)
 
     # ---- evicting

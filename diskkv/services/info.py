@@ -403,6 +403,8 @@ def reclaim(instance: Instance) -> Fields:
     yield "reclaim_backlog", 0 if reclaimer.idle else reclaimer.backlog()
     yield "reclaimed_rows", reclaimer.reclaimed_rows
     yield "reclaim_pending_compactions", len(reclaimer.ranges)
+    yield "dead_space_keys", instance.engine.dead_space.headers
+    yield "dead_space_bytes", instance.engine.dead_space.known_bytes
 
 
 def disk(instance: Instance) -> Fields:
@@ -414,6 +416,7 @@ def disk(instance: Instance) -> Fields:
     yield "maxdisk", config.maxdisk
     yield "maxdisk_policy", config.maxdisk_policy
     yield "maxdisk_used_bytes", instance.disk_limit.used_bytes
+    yield "maxdisk_evicting_bytes", int(instance.disk_limit.wanted_bytes)
     yield "maxdisk_full", int(instance.writes.full is not None)
     if instance.engine.store.persistent:
         system = os.statvfs(config.dir)

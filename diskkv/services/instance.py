@@ -335,7 +335,7 @@ class Instance:
         """Whether dead data waits and may be deleted now."""
         if not self.engine.has_garbage or self.writes.failed is not None:
             return False
-        return not self.pacer.holding or self.pacer.blocked
+        return not self.pacer.holding or self.pacer.least_files > 0
 
     @property
     def _next_sweep_ms(self) -> int:

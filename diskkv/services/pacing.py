@@ -63,8 +63,8 @@ class WritePacer:
         self._on_change = on_change
         self._clock = clock
         self.enabled = True
-        self.blocked = False
-        """Writers wait whatever the state of level 0."""
+        self.least_files = 0
+        """Writers are paced as if level 0 had at least so many tables: `maxdisk` is exceeded."""
         self.active = False
         self.holding = False
         self.due_ms = 0
@@ -156,10 +156,8 @@ class WritePacer:
         self.rate = max(self._digested, _LEAST_RATE) * _RATE_FACTORS[min(files, _STOP_FILES - 1)]
 
     def _files(self) -> int:
-        if self.blocked:
-            return _STOP_FILES
         try:
-            return self._store.level0_files()
+            return max(self._store.level0_files(), self.least_files)
         except StorageError:
             # It is for the next write to find out, and to be told about.
             return 0
