@@ -27,8 +27,9 @@ def compact(client: Client, argv: list[bytes]) -> bytes | Block:
     compactions.add(job)
     if not waits:
         return simple(b"Background compaction started")
-    job.waiting.append(client)
-    return Block([], STRING, 0, _GAVE_UP, denied_reply=OK)
+    block = Block([], STRING, 0, _GAVE_UP, denied_reply=OK)
+    job.waiting.append((client, block))
+    return block
 
 
 def _parse(client: Client, argv: list[bytes]) -> tuple[Job, bool]:

@@ -155,7 +155,8 @@ def execute_batch(client: Client, requests: list[list[bytes]], at: int, stop: in
     if stop - at >= _RUN_REQUESTS:
         replies = _execute_alike(client, requests[at:stop])
         if replies is not None:
-            client.out.append(b"".join(replies))
+            # One by one: should the commit fail, each of them becomes an error.
+            client.out += replies
             return stop
     execute_round(client.instance, ((client, requests, at, stop),))
     return client.next_request

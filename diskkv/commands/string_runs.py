@@ -70,9 +70,9 @@ def incr_run(client: Client, columns: Columns) -> list[bytes] | None:
                 new.append(key)
                 number = 0
             elif value.__class__ is bytes and value.isdigit() and len(value) < _SURE_DIGITS:
-                number = int(value)
-                if number and value[0] == _ZERO:
+                if value[0] == _ZERO and len(value) > 1:
                     return None
+                number = int(value)
             else:
                 return None
         numbers[key] = number = number + 1

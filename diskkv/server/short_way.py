@@ -169,7 +169,8 @@ class ShortWay:
         at = len(singles)
         for connection, columns in run.pipelines:
             count = len(columns[0])
-            connection.out.append(b"".join(replies[at : at + count]))
+            # One by one: should the commit fail, each of them becomes an error.
+            connection.out += replies[at : at + count]
             at += count
             # As if one request had been executed, which stands for all of them.
             connection.commands_run += count - 1

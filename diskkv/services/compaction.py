@@ -27,6 +27,7 @@ from diskkv.resp import reply
 from diskkv.services.leveldb_info import parse_levels
 
 if TYPE_CHECKING:
+    from diskkv.services.blocking import Block
     from diskkv.services.client import Client
     from diskkv.services.instance import Instance
 
@@ -66,7 +67,7 @@ class Job:
     prefix_range: Range | None = None
     waits_for_reclaim: bool = False
     pieces: deque[Range] = field(default_factory=deque)
-    waiting: list[Client] = field(default_factory=list)
+    waiting: list[tuple[Client, Block]] = field(default_factory=list)
     is_planned: bool = False
     total_pieces: int = 0
     began_s: float = 0.0
@@ -286,8 +287,9 @@ class Compactions:
         self._answer(job, answer)
 
     def _answer(self, job: Job, answer: bytes) -> None:
-        for client in job.waiting:
-            if client.blocked is not None:
+        for client, block in job.waiting:
+            # Unless it is gone, or gave up waiting, and maybe waits for something else now.
+            if client.blocked is not None and client.blocked.block is block:
                 self._instance.blocking.unblock(client, answer)
         job.waiting.clear()
 
