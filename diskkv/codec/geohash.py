@@ -14,7 +14,7 @@ Sources: https://redis.io/docs/latest/commands/geosearch/, geoadd, geohash, geod
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import asin, cos, fabs, pi, sin, sqrt
+from math import asin, cos, fabs, isfinite, nan, pi, sin, sqrt
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -355,7 +355,9 @@ def _bounding_box(shape: SearchShape) -> Area:
     latitude_delta = height_m / EARTH_RADIUS_M / _RADIANS
     # The same length spans more degrees on the side of the nearer pole.
     widest = shape.latitude - latitude_delta if shape.latitude < 0 else shape.latitude + latitude_delta
-    longitude_delta = width_m / EARTH_RADIUS_M / cos(widest * _RADIANS) / _RADIANS
+    # Nothing is compared with a bound that is not a number, as in C: an endless shape reaches past every cell or none.
+    shrinking = cos(widest * _RADIANS) if isfinite(widest) else nan
+    longitude_delta = width_m / EARTH_RADIUS_M / shrinking / _RADIANS
     return Area(
         shape.longitude - longitude_delta,
         shape.longitude + longitude_delta,

@@ -399,7 +399,7 @@ def unknown_subcommand(argv: list[bytes]) -> CommandError:
 def _rejected(client: Client, entry: Command | None, exc: CommandError) -> bytes:
     if entry is not None:
         entry.rejected_calls += 1
-    client.instance.stats.errors[exc.code] += 1
+    client.instance.stats.count_error(exc.code)
     return exc.reply
 
 
@@ -414,14 +414,14 @@ def _raised(client: Client, entry: Command, argv: list[bytes], exc: Exception) -
 
 def _failed(client: Client, entry: Command, exc: CommandError) -> bytes:
     entry.failed_calls += 1
-    client.instance.stats.errors[exc.code] += 1
+    client.instance.stats.count_error(exc.code)
     return exc.reply
 
 
 def _storage_failed(client: Client, entry: Command, exc: StorageError) -> bytes:
     log.error("%s failed to read: %s", entry.name, exc)
     entry.failed_calls += 1
-    client.instance.stats.errors[b"ERR"] += 1
+    client.instance.stats.count_error(b"ERR")
     return reply.error(f"ERR storage error: {exc}".replace("\n", " ").encode())
 
 
@@ -429,5 +429,5 @@ def _crashed(client: Client, entry: Command, argv: list[bytes]) -> bytes:
     log.exception("bug: %s with %d arguments failed", entry.name, len(argv) - 1)
     entry.failed_calls += 1
     client.instance.stats.unexpected_errors += 1
-    client.instance.stats.errors[b"ERR"] += 1
+    client.instance.stats.count_error(b"ERR")
     return b"-ERR internal error; the server's log has the details\r\n"

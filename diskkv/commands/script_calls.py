@@ -145,6 +145,6 @@ def _check_permission(scripts: Scripts, entry: Command, argv: list[bytes]) -> No
 
 def _counted(scripts: Scripts, exc: CommandError) -> bytes:
     """Count an error; the reply that the script gets. If it ends the script, that is not counted again."""
-    scripts.instance.stats.errors[exc.code] += 1
+    scripts.instance.stats.count_error(exc.code)
     scripts.counted_error = exc.message
     return exc.reply

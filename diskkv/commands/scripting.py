@@ -134,7 +134,7 @@ def count_failure(scripts: Scripts, entry: Any, reply: bytes) -> None:
     entry.failed_calls += 1
     counted = scripts.counted_error
     if not counted or not reply.startswith(counted, 1):
-        scripts.instance.stats.errors[reply[1:-2].split(b" ", 1)[0]] += 1
+        scripts.instance.stats.count_error(reply[1:-2].split(b" ", 1)[0])
 
 
 # ---- SCRIPT

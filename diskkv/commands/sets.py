@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from diskkv.codec.header import Header
 from diskkv.codec.numbers import parse_int64
-from diskkv.commands.hash_scan import EMPTY_PAGE, parse_draws, require_room
+from diskkv.commands.draws import draws_reply, parse_draws
+from diskkv.commands.hash_scan import EMPTY_PAGE
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.scan import parse_cursor, parse_options
 from diskkv.datatypes import sets
@@ -184,19 +185,21 @@ def smembers(client: Client, argv: list[bytes]) -> Reply:
 @command("SRANDMEMBER", arity=-2, flags=Flag.READONLY, keys=KeySpec("RO access"), group="set", since="1.0.0",
          complexity="O(1), or O(N) where N is the absolute value of the count.", syntax="key [count@2.6.0]",
          tips=("nondeterministic_output",))  # fmt: skip
-def srandmember(client: Client, argv: list[bytes]) -> bytes:
+def srandmember(client: Client, argv: list[bytes]) -> Reply:
     """Return random members of a set."""
     if len(argv) == 2:
         header = read_set(client, argv[1])
         return client.null if header is None else bulk(sets.random_member(client.engine, header))
     if len(argv) > 3:
         raise CommandSyntaxError
-    count = parse_draws(client, argv[2])
+    count = parse_draws(argv[2])
     header = read_set(client, argv[1])
     if header is None or not count:
         return EMPTY_ARRAY
-    require_room(client, count)
-    return bulks(list(sets.random_members(client.engine, header, count)))
+    items = map(bulk, sets.random_members(client.engine, header, count))
+    size = min(count, sets.length(header)) if count > 0 else -count
+    is_lazy = sets.is_drawn_lazily(header, count)
+    return draws_reply(client, b"*%d\r\n" % size, items, is_lazy=is_lazy, count=size)
 
 
 @command("SSCAN", arity=-3, flags=Flag.READONLY, keys=KeySpec("RO access"), group="set", since="2.8.0",

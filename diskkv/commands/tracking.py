@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from diskkv.codec.numbers import parse_int64
 from diskkv.commands.registry import Flag, command
@@ -92,10 +93,22 @@ def _check_mode(now: Tracking | None, mode: Tracking, prefixes: Sequence[bytes])
     _check_prefixes(now, prefixes)
 
 
+_NAMED_PREFIXES = 1024
+"""Among more than these, the pair that overlaps is any one: finding the first in the order of the arguments is slow."""
+
+
 def _check_prefixes(now: Tracking | None, prefixes: Sequence[bytes]) -> None:
     """No two prefixes of a client may match the same key."""
+    existing_prefixes = sorted(now.prefixes) if now is not None else []
+    # Whatever lies between a prefix and a string that begins with it begins with it as well.
+    everything = sorted([*existing_prefixes, *prefixes])
+    overlapping = next((pair for pair in pairwise(everything) if _overlap(*pair)), None)
+    if overlapping is None:
+        return
+    if len(everything) > _NAMED_PREFIXES:
+        raise _overlapping(overlapping[1], b"another provided", overlapping[0])
     for index, prefix in enumerate(prefixes):
-        for existing in sorted(now.prefixes) if now is not None else ():
+        for existing in existing_prefixes:
             if _overlap(prefix, existing):
                 raise _overlapping(prefix, b"an existing", existing)
         for other in prefixes[index + 1 :]:

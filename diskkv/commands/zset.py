@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from diskkv.codec.numbers import format_double, parse_float
-from diskkv.commands.arguments import parse_integer
+from diskkv.commands.draws import draws_reply, parse_draws, require_room
 from diskkv.commands.registry import Flag, KeySpec, command
 from diskkv.commands.scan import parse_cursor, parse_options
 from diskkv.commands.zset_replies import (
-    entries_reply,
-    members_reply,
+    entry_items,
     notify,
     read,
     score_bulk,
@@ -18,6 +17,7 @@ from diskkv.datatypes.zset_rows import Entry
 from diskkv.errors import CommandError, CommandSyntaxError, NotFloatError
 from diskkv.resp.reply import EMPTY_ARRAY, ONE, ZERO, array, bulk, bulks, integer
 from diskkv.services.client import Client
+from diskkv.services.streaming import Reply
 
 _LONGEST_INTEGER_SCORE = 300
 _INT64_MAX = 2**63 - 1
@@ -266,7 +266,7 @@ def zscan(client: Client, argv: list[bytes]) -> bytes:
     syntax="key [options={count [withscores=WITHSCORES]}]",
     tips=("nondeterministic_output",),
 )
-def zrandmember(client: Client, argv: list[bytes]) -> bytes:
+def zrandmember(client: Client, argv: list[bytes]) -> Reply:
     """Return random members of a sorted set."""
     engine = client.engine
     if len(argv) == 2:
@@ -274,11 +274,7 @@ def zrandmember(client: Client, argv: list[bytes]) -> bytes:
         if header is None:
             return client.null
         return bulk(zsets.random_entries(engine, header, 1, True)[0][0])
-    count = parse_integer(argv[2])
-    if count < -_INT64_MAX:
-        raise CommandError(
-            b"ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
-        )
+    count = parse_draws(argv[2])
     if len(argv) > 4 or (len(argv) == 4 and argv[3].upper() != b"WITHSCORES"):
         raise CommandSyntaxError
     with_scores = len(argv) == 4
@@ -287,13 +283,17 @@ def zrandmember(client: Client, argv: list[bytes]) -> bytes:
     header = read(client, argv[1])
     if header is None or not count:
         return EMPTY_ARRAY
-    if -count * _LEAST_ITEM_BYTES > client.instance.config.proto_max_bulk_len:
-        raise CommandError(b"ERR the reply would exceed proto-max-bulk-len")
-    found = zsets.random_entries(engine, header, abs(count), count > 0)
+    size = min(count, zsets.cardinality(header)) if count > 0 else -count
+    is_lazy = count < 0 and header.value is not None
+    if is_lazy:
+        drawn = zsets.random_draws(header, size)
+    else:
+        require_room(client, size)
+        drawn = iter(zsets.random_entries(engine, header, size, count > 0))
     if with_scores:
-        return entries_reply(found, client.resp)
-    return members_reply([member for member, _ in found])
-
-
-_LEAST_ITEM_BYTES = 64
-"""What a member takes at least while a reply is made."""
+        items = entry_items(drawn, client.resp)
+        head = b"*%d\r\n" % (size if client.resp == 3 else 2 * size)
+    else:
+        items = (bulk(member) for member, _ in drawn)
+        head = b"*%d\r\n" % size
+    return draws_reply(client, head, items, is_lazy=is_lazy, count=size)

@@ -171,6 +171,18 @@ def random_pairs(engine: Engine, header: Header, wanted: int) -> Iterator[tuple[
     return _live(engine, draw(engine.rows, header.oid, KIND_HASH_FIELD, header.count, abs(wanted)))
 
 
+def drawn_count(header: Header, wanted: int) -> int | None:
+    """How many `random_pairs` draws; None when that depends on which fields are still there."""
+    if header.ext:
+        return None
+    return -wanted if wanted < 0 else min(wanted, header.count if header.value is None else len(header.value))
+
+
+def is_drawn_lazily(header: Header, wanted: int) -> bool:
+    """Whether `random_pairs` of a hash without expiring fields takes them from memory or from one scan."""
+    return header.value is not None or members.is_drawn_in_one_scan(header.count, wanted)
+
+
 def _choose(items: list[tuple[bytes, bytes]], wanted: int) -> Iterator[tuple[bytes, bytes]]:
     size = len(items)
     if wanted >= size:

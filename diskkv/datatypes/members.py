@@ -135,9 +135,14 @@ def _behind(rows: Rows, prefix: bytes, position: int) -> tuple[bytes, bytes]:
     raise AssertionError("an object without members is deleted")
 
 
+def is_drawn_in_one_scan(count: int, wanted: int) -> bool:
+    """Whether `wanted` different members out of `count`, or all, come from one pass over them."""
+    return wanted * _DRAW_ROWS > count
+
+
 def draw_distinct(rows: Rows, oid: int, kind: int, count: int, wanted: int) -> Iterator[tuple[bytes, bytes]]:
     """`wanted` (less than `count`) different members out of `count`, with their row values, in no particular order."""
-    if wanted * _DRAW_ROWS > count:
+    if is_drawn_in_one_scan(count, wanted):
         chosen = iter(sorted(sample(range(count), wanted)))
         return _at_ranks(member_rows(rows, oid, kind), chosen)
     drawn: dict[bytes, bytes] = {}

@@ -98,6 +98,11 @@ def random_member(engine: Engine, header: Header) -> bytes:
     return member
 
 
+def is_drawn_lazily(header: Header, wanted: int) -> bool:
+    """Whether `random_members` takes them from memory or from one scan."""
+    return header.value is not None or members.is_drawn_in_one_scan(header.count, wanted)
+
+
 def random_members(engine: Engine, header: Header, wanted: int) -> Iterator[bytes]:
     """Up to `wanted` different members, or -`wanted` independent draws when it is negative."""
     size = length(header)

@@ -285,6 +285,12 @@ def scan(engine: Engine, header: Header, cursor: int, count: int) -> tuple[int, 
     return zset_rows.scan(engine, header, cursor, count)
 
 
+def random_draws(header: Header, count: int) -> Iterator[Entry]:
+    """`count` independent draws from a packed sorted set, made while they are asked for."""
+    packed = list(header.value.items())
+    return (random.choice(packed) for _ in range(count))
+
+
 def random_entries(engine: Engine, header: Header, count: int, distinct: bool) -> list[Entry]:
     """`count` members chosen uniformly; when `distinct`, each at most once and at most all of them."""
     size = cardinality(header)

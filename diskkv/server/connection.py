@@ -34,7 +34,8 @@ _SEND_BYTES = 4 << 20
 _STALL_BYTES = 4 << 20
 """While more than this is unsent, a connection's further requests wait (in their received form)."""
 _UNAUTHENTICATED_INPUT_BYTES = 1 << 20
-"""Who is not logged in and does not read the errors cannot make the server hold more than this, and _STALL_BYTES."""
+_UNAUTHENTICATED_OUTPUT_BYTES = 1024
+"""Who is not logged in cannot make the server hold more than this; the second is Redis' limit."""
 _STREAM_STALL_MS = 600_000
 """A client that takes nothing of a streamed reply for so long is disconnected: its scan keeps deleted data on disk."""
 
@@ -70,6 +71,8 @@ class Connection(Client):
         self.awaits_pump = False
         """Already on the reactor's list of streams to go on with."""
         self.over_soft_limit_since_ms = 0
+        self.unsent_message_bytes = 0
+        """How much of what could not be sent at once are messages, which the client did not ask for one by one."""
         self.watched: int = select.EPOLLIN
         """The events that the reactor wants to hear of."""
         self.in_turn = False
@@ -232,23 +235,26 @@ class Connection(Client):
             self._put_behind_stream()
         if out:
             data = b"".join(out) if len(out) > 1 else out[0]
-            out.clear()
             if not self.unsent:
                 try:
                     sent = self.sock.send(data)
                 except (BlockingIOError, InterruptedError):
                     sent = 0
                 except OSError:
+                    out.clear()
                     return False
                 self.instance.stats.output_bytes += sent
                 self.sent_bytes += sent
                 if sent == len(data):
+                    out.clear()
                     return not self.closing or self.stream is not None
                 self.unsent.append(memoryview(data)[sent:])
                 self.unsent_bytes = len(data) - sent
             else:
                 self.unsent.append(data)
                 self.unsent_bytes += len(data)
+            self.unsent_message_bytes += sum(len(item) for item in out if item.__class__ is Message)
+            out.clear()
             return self.is_within_limits(self.engine.now_ms)
         if self.stream is not None:
             return self.is_within_limits(self.engine.now_ms)
@@ -276,18 +282,30 @@ class Connection(Client):
         if budget < _SEND_BYTES:
             self.stream_progress_ms = self.engine.now_ms
         if not unsent:
+            self.unsent_message_bytes = 0
             return not self.closing or self.stream is not None
         return True
 
     def is_within_limits(self, now_ms: int) -> bool:
-        """Whether the unsent output is within client-output-buffer-limit."""
-        hard_bytes, soft_bytes, soft_s = self.instance.config.client_output_buffer_limit[self.kind]
+        """Whether the unsent output is within client-output-buffer-limit.
+
+        Messages of MONITOR and of tracking come unasked, as those of channels do: the limits of these hold for them.
+        """
+        limits = self.instance.config.client_output_buffer_limit
+        hard_bytes, soft_bytes, soft_s = limits[self.kind]
         size = self.unsent_bytes
+        if not self.authenticated and size > _UNAUTHENTICATED_OUTPUT_BYTES:
+            self.instance.stats.output_buffer_limit_disconnections += 1
+            return False
+        message_bytes = self.unsent_message_bytes + self.behind_stream_bytes
         if self.stream is not None:
             size += self.behind_stream_bytes
             if self.unsent and now_ms - self.stream_progress_ms > _STREAM_STALL_MS:
                 log.warning("client %d took nothing of a long reply for %d s", self.id, _STREAM_STALL_MS // 1000)
                 return False
+        if message_bytes and not self.subscriptions and not hard_bytes and not soft_bytes:
+            hard_bytes, soft_bytes, soft_s = limits["pubsub"]
+            size = min(size, message_bytes)
         if hard_bytes and size > hard_bytes:
             self.instance.stats.output_buffer_limit_disconnections += 1
             return False

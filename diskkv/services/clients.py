@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diskkv.services.client_memory import client_bytes, waiting_argument_bytes
+
 if TYPE_CHECKING:
     from diskkv.services.client import Client
     from diskkv.services.instance import Instance
-
-_ARGUMENT_BYTES = 33
-"""What an argument takes in memory besides its content."""
 
 
 def describe(client: Client, command: str | None = None) -> bytes:
@@ -24,9 +23,6 @@ def describe(client: Client, command: str | None = None) -> bytes:
     now_ms = client.engine.now_ms
     channels, patterns, shard_channels = client.subscription_counts
     transaction = client.transaction
-    waiter = client.blocked
-    argv_bytes = sum(_ARGUMENT_BYTES + len(argument) for argument in waiter.argv) if waiter is not None else 0
-    buffers_bytes = client.input_bytes + client.output_bytes + argv_bytes
     tracking = client.tracking
     fields: tuple[tuple[str, object], ...] = (
         ("id", client.id),
@@ -45,14 +41,14 @@ def describe(client: Client, command: str | None = None) -> bytes:
         ("watch", 0 if client.watching is None else len(client.watching)),
         ("qbuf", client.input_bytes),
         ("qbuf-free", 0),
-        ("argv-mem", argv_bytes),
+        ("argv-mem", waiting_argument_bytes(client)),
         ("multi-mem", 0 if transaction is None else transaction.size_bytes),
         ("rbs", 0),
         ("rbp", 0),
         ("obl", client.output_bytes),
         ("oll", 0),
         ("omem", client.output_bytes),
-        ("tot-mem", buffers_bytes),
+        ("tot-mem", client_bytes(client)),
         ("events", "rw" if client.output_bytes else "r"),
         ("cmd", command or _last_command(client)),
         ("user", client.user.name.decode("latin-1")),

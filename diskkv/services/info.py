@@ -256,7 +256,7 @@ def stats(instance: Instance) -> Fields:
     yield from _gauges(instance, *PARKING_GAUGES)
     yield from _gauges(instance, "tracking_total_keys", "tracking_total_items", "tracking_total_prefixes")
     yield "unexpected_error_replies", counts.unexpected_errors
-    yield "total_error_replies", sum(counts.errors.values())
+    yield "total_error_replies", counts.error_replies
     yield "dump_payload_sanitizations", 0
     yield "total_reads_processed", counts.turns
     yield "total_writes_processed", engine.commits
@@ -360,10 +360,13 @@ def latencystats(instance: Instance) -> Fields:
             yield f"latency_percentiles_usec_{entry.name}", values
 
 
+_NO_FIELD_SYNTAX = bytes.maketrans(b"#:", b"__")
+
+
 def errorstats(instance: Instance) -> Fields:
     """Error replies by their code."""
     for code, count in sorted(instance.stats.errors.items()):
-        yield f"errorstat_{code.decode('latin-1')}", f"count={count}"
+        yield f"errorstat_{code.translate(_NO_FIELD_SYNTAX).decode('latin-1')}", f"count={count}"
 
 
 def cluster(instance: Instance) -> Fields:

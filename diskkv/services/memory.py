@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from diskkv.services.client_memory import client_bytes
+
 if TYPE_CHECKING:
     from diskkv.services.instance import Instance
 
@@ -52,7 +54,7 @@ def usage(instance: Instance) -> MemoryUsage:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     leveldb_bytes = int(store.property("leveldb.approximate-memory-usage") or 0)
     cache_bytes = instance.engine.cache.size_bytes
-    clients_bytes = sum(client.input_bytes + client.output_bytes for client in instance.clients.values())
+    clients_bytes = sum(map(client_bytes, instance.clients.values()))
     scripts = instance.gauges.get("used_memory_vm_total")
     parts = {
         "startup": instance.startup_memory_bytes,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from diskkv.services import memory, sizing
+from diskkv.services.client_memory import client_bytes
 
 if TYPE_CHECKING:
     from diskkv.services.client import Client
@@ -130,7 +131,7 @@ class MemoryBudget:
         holding: list[tuple[int, Client]] = []
         total = 0
         for client in self._instance.clients.values():
-            size = client.input_bytes + client.output_bytes
+            size = client_bytes(client)
             if size:
                 total += size
                 holding.append((size, client))

@@ -28,12 +28,14 @@ Subscribers = dict[bytes, dict[Client, None]]
 class Subscriptions:
     """What one client is subscribed to, in the order in which it subscribed."""
 
-    __slots__ = ("channels", "patterns", "shard_channels")
+    __slots__ = ("channels", "patterns", "shard_channels", "size_bytes")
 
     def __init__(self) -> None:
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
+        self.size_bytes = 0
+        """About the memory that they take."""
 
 
 class PubSub:
@@ -55,40 +57,42 @@ class PubSub:
     def subscribe(self, client: Client, channel: bytes) -> int:
         """Listen to a channel."""
         mine = _subscriptions(client)
-        _add(self.channels, mine.channels, client, channel)
+        _add(self.channels, mine.channels, mine, client, channel)
         return self._count(client)
 
     def subscribe_pattern(self, client: Client, pattern: bytes) -> int:
         """Listen to all channels that match a pattern."""
         mine = _subscriptions(client)
-        if _add(self.patterns, mine.patterns, client, pattern):
+        if _add(self.patterns, mine.patterns, mine, client, pattern):
             self._matchers[pattern] = compile_glob(pattern)
         return self._count(client)
 
     def subscribe_shard(self, client: Client, channel: bytes) -> int:
         """Listen to a shard channel."""
         mine = _subscriptions(client)
-        _add(self.shard_channels, mine.shard_channels, client, channel)
+        _add(self.shard_channels, mine.shard_channels, mine, client, channel)
         self._count(client)
         return len(mine.shard_channels)
 
     def unsubscribe(self, client: Client, channel: bytes) -> int:
         """Stop listening to a channel; it need not be subscribed."""
-        _remove(self.channels, _subscriptions(client).channels, client, channel)
+        mine = _subscriptions(client)
+        _remove(self.channels, mine.channels, mine, client, channel)
         return self._count(client)
 
     def unsubscribe_pattern(self, client: Client, pattern: bytes) -> int:
         """Stop listening to a pattern; it need not be subscribed."""
-        if _remove(self.patterns, _subscriptions(client).patterns, client, pattern):
+        mine = _subscriptions(client)
+        if _remove(self.patterns, mine.patterns, mine, client, pattern):
             del self._matchers[pattern]
         return self._count(client)
 
     def unsubscribe_shard(self, client: Client, channel: bytes) -> int:
         """Stop listening to a shard channel; it need not be subscribed."""
-        mine = _subscriptions(client).shard_channels
-        _remove(self.shard_channels, mine, client, channel)
+        mine = _subscriptions(client)
+        _remove(self.shard_channels, mine.shard_channels, mine, client, channel)
         self._count(client)
-        return len(mine)
+        return len(mine.shard_channels)
 
     def forget(self, client: Client) -> None:
         """End all subscriptions of a client without telling it (RESET, or the connection is gone)."""
@@ -194,11 +198,18 @@ def _subscriptions(client: Client) -> Subscriptions:
     return mine
 
 
-def _add(everyones: Subscribers, mine: dict[bytes, None], client: Client, channel: bytes) -> bool:
+_CHANNEL_BYTES = 450
+"""What a subscription takes in memory beside the channel's name, if nobody else has it."""
+
+
+def _add(
+    everyones: Subscribers, names: dict[bytes, None], mine: Subscriptions, client: Client, channel: bytes
+) -> bool:
     """Note a subscription; whether it is the first of anybody."""
-    if channel in mine:
+    if channel in names:
         return False
-    mine[channel] = None
+    names[channel] = None
+    mine.size_bytes += len(channel) + _CHANNEL_BYTES
     subscribers = everyones.get(channel)
     if subscribers is None:
         everyones[channel] = {client: None}
@@ -207,11 +218,14 @@ def _add(everyones: Subscribers, mine: dict[bytes, None], client: Client, channe
     return False
 
 
-def _remove(everyones: Subscribers, mine: dict[bytes, None], client: Client, channel: bytes) -> bool:
+def _remove(
+    everyones: Subscribers, names: dict[bytes, None], mine: Subscriptions, client: Client, channel: bytes
+) -> bool:
     """Forget a subscription; whether it was the last of all."""
-    if channel not in mine:
+    if channel not in names:
         return False
-    del mine[channel]
+    del names[channel]
+    mine.size_bytes -= len(channel) + _CHANNEL_BYTES
     subscribers = everyones[channel]
     del subscribers[client]
     if subscribers:

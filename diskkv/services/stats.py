@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 _SAMPLES = 16
+MAX_ERROR_CODES = 128
+_TOO_MANY_CODES = b"ERRORSTATS_DISABLED"
 
 
 def busy_us() -> int:
@@ -48,8 +50,9 @@ class Stats:
     busy_before_us: int = field(default_factory=busy_us)
     """Processor time that does not count: from before the reset."""
     peak: Peak = field(default_factory=Peak)
+    error_replies: int = 0
     errors: Counter[bytes] = field(default_factory=Counter)
-    """Error replies by their code."""
+    """Error replies by their code. Scripts can make codes up: past MAX_ERROR_CODES nothing more is told apart."""
     _samples: list[tuple[float, int, int, int, int, int]] = field(default_factory=list)
     """(time in s, commands, input bytes, output bytes, turns, processor time in us), the newest last."""
 
@@ -58,6 +61,18 @@ class Stats:
         fresh = Stats(peak=self.peak)
         for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))
+
+    def count_error(self, code: bytes) -> None:
+        """Count an error reply."""
+        self.error_replies += 1
+        errors = self.errors
+        if code in errors:
+            errors[code] += 1
+        elif _TOO_MANY_CODES not in errors:
+            if len(errors) >= MAX_ERROR_CODES:
+                errors.clear()
+                code = _TOO_MANY_CODES
+            errors[code] = 1
 
     def sample(self, now_s: float, commands: int) -> None:
         """Remember the counters at this time, for the rates of the last seconds."""

@@ -13,6 +13,7 @@ Source: https://redis.io/docs/latest/develop/reference/client-side-caching/
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 _PUSH = b">2\r\n$10\r\ninvalidate\r\n"
 _CHANNEL_MESSAGE = b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n"
 _REDIRECT_BROKEN = b">2\r\n$21\r\ntracking-redir-broken\r\n:%d\r\n"
+
+_PREFIX_BYTES = 450
+"""What a prefix takes in memory beside its text, if nobody else has it."""
 
 _Changes = dict[bytes, Client | None]
 """By key, the only client that changed it; None for several, for one on the fast path (which tracks nothing), or when
@@ -52,6 +56,7 @@ class Tracking:
         "opt_out",
         "prefixes",
         "redirect",
+        "size_bytes",
     )
 
     def __init__(self, client_id: int) -> None:
@@ -63,7 +68,9 @@ class Tracking:
         self.no_loop = False
         self.caching = False
         self.is_redirect_broken = False
-        self.prefixes: list[bytes] = []
+        self.prefixes: dict[bytes, None] = {}
+        self.size_bytes = 0
+        """About the memory that the prefixes take."""
 
 
 class Trackers:
@@ -78,6 +85,8 @@ class Trackers:
         """By key, the id of the client that read it, or the ids of several. May name clients that are gone."""
         self._items = 0
         self._prefixes: dict[bytes, dict[Client, None]] = {}
+        self._prefix_sizes: Counter[int] = Counter()
+        """How many prefixes there are of each length: looking these up takes the same time however many there are."""
         self._changed: _Changes = {}
         """Keys of the table that changed since the last `send`."""
         self._touched: _Changes = {}
@@ -92,12 +101,12 @@ class Trackers:
     def enable(self, client: Client, mode: Tracking, prefixes: Sequence[bytes]) -> None:
         """Track for a client, in a new mode; with `prefixes` in addition to those it had."""
         had: Tracking | None = client.tracking
-        mode.prefixes = list(had.prefixes) if had is not None and mode.broadcast else []
+        mode.prefixes = dict(had.prefixes) if had is not None and mode.broadcast else {}
         if mode.broadcast:
             for prefix in prefixes or (b"",):
-                if prefix not in mode.prefixes:
-                    mode.prefixes.append(prefix)
-                self._prefixes.setdefault(prefix, {})[client] = None
+                mode.prefixes[prefix] = None
+                self._add_prefix(prefix, client)
+            mode.size_bytes = sum(map(len, mode.prefixes)) + _PREFIX_BYTES * len(mode.prefixes)
         client.tracking = mode
         client.refresh()
         self.clients[client.id] = client
@@ -110,10 +119,7 @@ class Trackers:
         if mode is None:
             return
         for prefix in mode.prefixes:
-            clients = self._prefixes[prefix]
-            clients.pop(client, None)
-            if not clients:
-                del self._prefixes[prefix]
+            self._remove_prefix(prefix, client)
         client.tracking = None
         client.refresh()
         self.clients.pop(client.id, None)
@@ -123,6 +129,22 @@ class Trackers:
             self._touched = {}
             self._flushed = False
             self._refresh_observers()
+
+    def _add_prefix(self, prefix: bytes, client: Client) -> None:
+        clients = self._prefixes.get(prefix)
+        if clients is None:
+            clients = self._prefixes[prefix] = {}
+            self._prefix_sizes[len(prefix)] += 1
+        clients[client] = None
+
+    def _remove_prefix(self, prefix: bytes, client: Client) -> None:
+        clients = self._prefixes[prefix]
+        clients.pop(client, None)
+        if not clients:
+            del self._prefixes[prefix]
+            self._prefix_sizes[len(prefix)] -= 1
+            if not self._prefix_sizes[len(prefix)]:
+                del self._prefix_sizes[len(prefix)]
 
     def _refresh_observers(self) -> None:
         for database in self._instance.engine.databases.values():
@@ -234,13 +256,18 @@ class Trackers:
         if not self._touched:
             return
         touched, self._touched = self._touched, {}
-        for prefix, clients in self._prefixes.items():
-            keys = sorted(key for key in touched if key.startswith(prefix))
-            if not keys:
-                continue
+        sizes = sorted(self._prefix_sizes)
+        found: dict[bytes, list[bytes]] = {}
+        for key in sorted(touched):
+            for size in sizes:
+                if size > len(key):
+                    break
+                if key[:size] in self._prefixes:
+                    found.setdefault(key[:size], []).append(key)
+        for prefix, keys in sorted(found.items()):
             encoded = bulks(keys)
             message = Message(_PUSH + encoded)
-            for client in clients:
+            for client in self._prefixes[prefix]:
                 if not client.tracking.no_loop:
                     self._tell(client, encoded, message)
                     continue

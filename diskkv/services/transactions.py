@@ -100,6 +100,10 @@ def abort(client: Client, reason: CommandError) -> CommandError:
     return CommandError(b"EXECABORT Transaction discarded because of: " + reason.message.removeprefix(b"ERR "))
 
 
+_KEY_BYTES = 400
+"""What a watched key takes in memory beside its name."""
+
+
 class Watching:
     """What one client watches. `dirty` is set through the journal, so that a change that is undone does not count."""
 
@@ -107,6 +111,8 @@ class Watching:
 
     def __init__(self) -> None:
         self.dirty = False
+        self.size_bytes = 0
+        """About the memory that the keys take."""
         self.keys: dict[tuple[int, bytes], int] = {}
         """By database number and key: when the value goes past its time, 0 for never."""
         self.expired: dict[tuple[int, bytes], bool] = {}
@@ -142,6 +148,7 @@ class Watches:
             if value is not None and is_gone(value, now_ms):
                 watching.expired[place] = True
             watching.keys[place] = value.gone_ms if isinstance(value, Header) else 0
+            watching.size_bytes += len(key) + _KEY_BYTES
             by_key.setdefault(key, {})[watching] = None
         self._instance.refresh_observer(database)
 

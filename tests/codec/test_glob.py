@@ -146,6 +146,32 @@ def test_abusive_patterns_stay_cheap(pattern: bytes) -> None:
     assert time.process_time() - started < 0.5
 
 
+@given(patterns, strings.map(b"".join), st.booleans())
+def test_long_patterns_agree_with_the_oracle(pattern: bytes, string: bytes, nocase: bool) -> None:
+    head = b"h" * 1100
+    assert compile_glob(head + pattern, nocase)(head + string) == oracle(head + pattern, head + string, nocase)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        (b"[^a]" * 100_000, True),
+        (b"[a-z]?" * 50_000, True),
+        (b"?" * 100_000, True),
+        (b"*" + b"k?" * 50_000, True),
+        (b"*" + b"k?" * 40_000 + b"x*", False),
+        (b"[" + b"a" * 100_000 + b"k]*", True),
+        (b"*[" + b"a" * 100_000 + b"]", False),
+    ],
+)
+def test_long_patterns_take_little_time_and_room(pattern: bytes, matches: bool) -> None:
+    """Compiling a regular expression of as many classes takes seconds and a gigabyte."""
+    started_s = time.thread_time()
+    assert compile_glob(pattern)(b"k" * 100_000) == matches
+    assert literal_prefix(pattern) == b""
+    assert time.thread_time() - started_s < 2
+
+
 def test_a_long_pattern_is_not_compiled_for_shorter_strings() -> None:
     started = time.process_time()
     assert compile_glob(b"?[ab]" * 100_000 + b"*")(b"a" * 100) is False

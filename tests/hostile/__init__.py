@@ -1,0 +1,1 @@
+"""Attacks: hostile clients against the real server, and fuzzers of the protocol and of every command's arguments."""
