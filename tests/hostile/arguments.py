@@ -90,7 +90,8 @@ INTROSPECTED = [
 ]
 ACL_RULES = [
     *b"on off nopass >secret <secret ~* %R~a* %W~ &* +@all -@all +get -config|set +config|nope +@nope".split(),
-    *b"+select|1 ( ) clearselectors reset resetkeys resetchannels resetpass allkeys allcommands # % + - @ & ~ (()".split(),
+    *b"+select|1 ( ) clearselectors reset resetkeys resetchannels resetpass allkeys allcommands".split(),
+    *b"# % + - @ & ~ (()".split(),
     *b"sanitize-payload skip-sanitize-payload %Z~x".split(),
     *(b"#" + b"a" * 64, b"!" + b"a" * 64, b"(~x* +get)", b"%RW~\xff*"),
 ]
