@@ -25,7 +25,7 @@ from tools.ctl.output import Outcome, size
 from tools.ctl.store import opened
 from tools.ctl.transfer.directory import StoreSource
 from tools.ctl.transfer.items import Sink, TransferError
-from tools.ctl.transfer.meter import Meter
+from tools.ctl.transfer.meter import EVERY_MASK, Meter
 from tools.ctl.transfer.outputs import STANDARD_OUTPUT, LineSink, OutputFile, RdbSink, lost_notes, unsupported
 from tools.ctl.transfer.replica import ReplicaSource
 from tools.ctl.transfer.wire import parse_url
@@ -181,9 +181,10 @@ def _copy(source: ReplicaSource, file: OutputFile) -> Outcome:
 def _move(source: StoreSource | ReplicaSource, sink: Sink, file: OutputFile) -> Outcome:
     meter = Meter(NAME, 0, source.total_keys)
     try:
-        for item in source.items():
+        for number, item in enumerate(source.items()):
             sink.put(item)
-            meter.update(0, sink.counts()["keys"])
+            if not number & EVERY_MASK:
+                meter.update(0, sink.counts()["keys"])
         sink.finish()
     finally:
         meter.close()

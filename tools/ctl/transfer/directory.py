@@ -34,6 +34,7 @@ _STEP_CHANGES = 20_000
 _CHANGE_BYTES = 100
 _MAX_SHOWN_ERRORS = 10
 _LONG_AGO_MS = 1
+_CACHE_BYTES = 16 << 20
 _OPTIONS = LevelDBOptions(write_buffer_size=16 << 20)
 
 
@@ -63,6 +64,7 @@ class DirectorySink:
     def _open(self) -> None:
         config = Config()
         config.databases = 1 << 31
+        config.cache_size = _CACHE_BYTES
         self._instance = instance = Instance(config, self._store)
         instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
         self._engine = instance.engine

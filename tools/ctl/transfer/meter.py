@@ -11,7 +11,9 @@ from tqdm import tqdm
 from tools.ctl.output import size
 
 _INTERVAL_S = 5.0
-_LOOK_AT_CLOCK_MASK = 0x3F
+
+EVERY_MASK = 0x3F
+"""Told of progress once in so many items: telling costs as much as a small item."""
 
 tqdm.monitor_interval = 0
 
@@ -24,7 +26,6 @@ class Meter:
         self._began_s = self._told_s = time.monotonic()
         self._in_bytes = bool(total_bytes)
         self._total = total_bytes or total_keys
-        self._calls = 0
         self._bar: Any = None
         if sys.stderr.isatty():
             unit, divisor = ("B", 1024) if self._in_bytes else (" keys", 1000)
@@ -33,10 +34,7 @@ class Meter:
             )
 
     def update(self, done_bytes: int, keys: int) -> None:
-        """How much is done now; called often."""
-        self._calls += 1
-        if self._calls & _LOOK_AT_CLOCK_MASK:
-            return
+        """How much is done now; `EVERY_MASK` says how often to call it."""
         done = done_bytes if self._in_bytes else keys
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
