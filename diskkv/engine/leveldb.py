@@ -58,6 +58,8 @@ class LevelDBStore:
         self._db: Any = None
         self._compacting = threading.Lock()
         """Held while a thread compacts: closing LevelDB under it would crash."""
+        self._asking = threading.Lock()
+        """Held for the moment of a question that threads ask too, for the same reason."""
         self._checkpointer = Checkpointer(self.path)
         self._open()
 
@@ -174,14 +176,16 @@ class LevelDBStore:
 
     def split_keys(self, start: bytes, stop: bytes, slice_bytes: int) -> list[bytes]:
         try:
-            text: bytes = self._db.get_property(b"leveldb.sstables") or b""
+            with self._asking:
+                text: bytes = self._db.get_property(b"leveldb.sstables") or b""
         except _FAILURES as exc:
             raise _storage_error(exc) from exc
         return tables.split_keys(tables.parse_tables(text), start, stop, slice_bytes)
 
     def approximate_size_bytes(self, start: bytes, stop: bytes) -> int:
         try:
-            size: int = self._db.approximate_size(start, stop)
+            with self._asking:
+                size: int = self._db.approximate_size(start, stop)
         except _FAILURES as exc:
             raise _storage_error(exc) from exc
         return size
@@ -194,13 +198,14 @@ class LevelDBStore:
 
     def property(self, name: str) -> str | None:
         try:
-            value: bytes | None = self._db.get_property(name.encode())
+            with self._asking:
+                value: bytes | None = self._db.get_property(name.encode())
         except _FAILURES as exc:
             raise _storage_error(exc) from exc
         return None if value is None else value.decode("ascii", "replace")
 
     def reopen(self) -> None:
-        with self._compacting:
+        with self._compacting, self._asking:
             self._db.close()
             self._open()
 
