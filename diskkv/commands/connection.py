@@ -5,6 +5,7 @@ from __future__ import annotations
 from diskkv.codec.numbers import parse_int64
 from diskkv.commands.generic import parse_database
 from diskkv.commands.registry import Flag, command
+from diskkv.commands.runs import Columns, run_of
 from diskkv.errors import CommandError
 from diskkv.resp import reply
 from diskkv.resp.reply import OK, PONG, bulk, bulks, integer
@@ -14,8 +15,8 @@ from diskkv.services.info import REDIS_VERSION
 _ALWAYS = Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.FAST | Flag.NO_AUTH | Flag.ALLOW_BUSY
 
 
-@command("PING", arity=-1, flags=Flag.FAST, group="connection", since="1.0.0", complexity="O(1)", syntax="[message]",
-         tips=("request_policy:all_shards", "response_policy:all_succeeded"))  # fmt: skip
+@command("PING", arity=-1, flags=Flag.FAST | Flag.PLAIN, group="connection", since="1.0.0", complexity="O(1)",
+         syntax="[message]", tips=("request_policy:all_shards", "response_policy:all_succeeded"))  # fmt: skip
 def ping(client: Client, argv: list[bytes]) -> bytes:
     """Answer, so that the other side knows that the server is alive."""
     if len(argv) > 2:
@@ -25,7 +26,13 @@ def ping(client: Client, argv: list[bytes]) -> bytes:
     return bulk(argv[1]) if len(argv) == 2 else PONG
 
 
-@command("ECHO", arity=2, flags=Flag.LOADING | Flag.STALE | Flag.FAST, group="connection", since="1.0.0",
+@run_of("ping", argc=1)
+def ping_run(_client: Client, columns: Columns) -> list[bytes]:
+    """Several PINGs."""
+    return [PONG] * len(columns[0])
+
+
+@command("ECHO", arity=2, flags=Flag.LOADING | Flag.STALE | Flag.FAST | Flag.PLAIN, group="connection", since="1.0.0",
          complexity="O(1)", syntax="message")  # fmt: skip
 def echo(client: Client, argv: list[bytes]) -> bytes:
     """Return the argument."""

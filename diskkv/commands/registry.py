@@ -55,7 +55,8 @@ class Flag(IntFlag):
     DANGEROUS = auto()
     """Only for the ACL category: not shown by COMMAND INFO."""
     PLAIN = auto()
-    """Set by the registry: runs without looking at the client's state, on the fast path (see dispatch.py)."""
+    """Runs without looking at the client's state, on the fast path (see dispatch.py). Set by the registry for data
+    commands."""
 
 
 _HIDDEN = (Flag.DANGEROUS, Flag.PLAIN, Flag.PROTECTED, Flag.TOUCHES_ARBITRARY_KEYS, Flag.MAY_REPLICATE)

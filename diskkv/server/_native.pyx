@@ -7,7 +7,7 @@ given up and taken back around each non-blocking call, a list of tokens. `reacto
 built and its own code when not; tests run both over the same input.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -183,7 +183,9 @@ def receive(int fd):
     return PyBytes_FromStringAndSize(buffer, size) if found is None else found
 
 
-def transmit(int fd, bytes data not None):
-    """Send as much of `data` as the socket takes at once; how many bytes that were, 0 after an error."""
+def transmit(int fd, data):
+    """Send as much of `data` (bytes or a subclass) as the socket takes at once; how many bytes, 0 after an error."""
+    if not PyBytes_Check(data):
+        raise TypeError("bytes expected")
     cdef ssize_t sent = send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
     return sent if sent > 0 else 0

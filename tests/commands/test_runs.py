@@ -57,6 +57,7 @@ def argument(kind: str, rng: random.Random) -> bytes:
 
 
 SHAPES = {
+    "ping": (),
     "get": ("key",),
     "set": ("key", "member"),
     "incr": ("key",),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from diskkv.resp.parser import RequestParser
 from diskkv.server import plain
+from diskkv.services.client import Message
 
 try:
     from diskkv.server import _native
@@ -128,6 +129,12 @@ def test_an_error_ends_the_input(ends: Ends) -> None:
     server.shutdown(socket.SHUT_RDWR)
     assert receive() == b""
     assert transmit(b"x") == 0
+
+
+def test_messages_are_bytes_of_another_class(ends: Ends) -> None:
+    client, server = ends
+    assert plain.transmitter(server)(Message(b"pushed")) == 6
+    assert client.recv(10) == b"pushed"
 
 
 def test_a_full_socket_takes_a_part(ends: Ends) -> None:
