@@ -22,7 +22,7 @@ from diskkv.engine.dead_space import average_header_bytes
 from diskkv.engine.sampling import Candidate, expiring_keys, keys_from_random_place, places
 from diskkv.errors import StorageError
 from diskkv.services import notifications
-from diskkv.services.leveldb_info import parse_levels
+from diskkv.services.compaction import WHOLE
 
 if TYPE_CHECKING:
     from diskkv.services.instance import Instance
@@ -103,8 +103,8 @@ class DiskLimit:
 
     def _measure(self) -> None:
         engine = self._instance.engine
-        table = engine.store.property("leveldb.stats") or ""
-        self.used_bytes = sum(level.size_mib for level in parse_levels(table)) << 20
+        # The tables of this range are counted without a look into them.
+        self.used_bytes = engine.store.approximate_size_bytes(*WHOLE)
         dead = engine.dead_space
         live = sum(database.keys for database in engine.databases.values())
         self._header_bytes = average_header_bytes(engine.store, live + dead.headers)
