@@ -56,6 +56,7 @@ def small_blocks() -> Iterator[None]:
             stack.enter_context(patch.object(zset_blocks, name, value))
         stack.enter_context(patch.object(zset_rows, "_FILLED_BLOCK", 4))
         stack.enter_context(patch.object(zset_rows, "_AHEAD", 3))
+        stack.enter_context(patch.object(zset_rows, "_AHEAD_AT_TOP", 5))
         stack.enter_context(patch.object(zset_rows, "_HINT_BYTES", 9))
         stack.enter_context(patch.object(zset_ranges, "_SEEK_OFFSET", 3))
         yield
