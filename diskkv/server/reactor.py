@@ -161,7 +161,7 @@ class Reactor:
     def _idle_s(self) -> float:
         """How long nothing has to be done if no client sends anything."""
         instance = self.instance
-        if instance.can_reclaim or instance.disk_limit.wanted_bytes > 0:
+        if instance.can_reclaim or instance.can_evict:
             return 0.0
         now_ms = time.time_ns() // 1_000_000
         due_ms = instance.next_deadline_ms

@@ -338,6 +338,11 @@ class Instance:
         return not self.pacer.holding or self.pacer.least_files > 0
 
     @property
+    def can_evict(self) -> bool:
+        """Whether keys are to be evicted and may be deleted now."""
+        return self.disk_limit.wanted_bytes > 0 and self.writes.failed is None and not self.pause_until_ms
+
+    @property
     def _next_sweep_ms(self) -> int:
         """When the sweeper has something to do; never while it is off or nothing may be deleted."""
         swept = self.active_expire and self.config.active_expire and not self.engine.expiry_paused
@@ -350,7 +355,7 @@ class Instance:
         now_ms = self.engine.now_ms
         return (
             self.can_reclaim
-            or self.disk_limit.wanted_bytes > 0
+            or self.can_evict
             or self._next_sweep_ms <= now_ms
             or (deadline_ms is not None and deadline_ms <= now_ms)
             or 0 < self.pause_until_ms <= now_ms
@@ -389,7 +394,7 @@ class Instance:
         swept_ns = time.perf_counter_ns()
         self.stats.sweep_ns += swept_ns - start_ns
         self.latency.note("expire-cycle", swept_ns - start_ns, now_ms)
-        if self.disk_limit.wanted_bytes > 0 and self.writes.failed is None:
+        if self.can_evict:
             self.disk_limit.step()
         if self.can_reclaim:
             self.reclaimer.step(limit)

@@ -203,6 +203,20 @@ def test_writers_are_slowed_down_while_compactions_are_behind(server: Server) ->
     assert server.instance.pacer.least_files == 0
 
 
+def test_nothing_is_evicted_while_nothing_may_be_deleted(server: Server) -> None:
+    server.set(b"allkeys-random")
+    server.fill(0, 2500)
+    server.instance.disk_limit.poll()
+    assert server.instance.can_evict
+    server.instance.writes.failed = "I/O error"
+    assert not server.instance.can_evict
+    server.instance.writes.failed = None
+    server.run(b"CLIENT", b"PAUSE", 100_000, b"WRITE")
+    assert not server.instance.can_evict
+    server.instance.tick(False)
+    assert server.instance.disk_limit.evicted_keys == 0
+
+
 # ---- sampling
 
 
