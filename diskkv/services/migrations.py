@@ -10,6 +10,7 @@ Source: https://redis.io/docs/latest/commands/migrate/
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,12 +19,15 @@ from diskkv.codec.header import Value, expire_ms_of
 from diskkv.codec.rdb_values import RdbValue
 from diskkv.datatypes import operations
 from diskkv.engine.database import Database
+from diskkv.errors import StorageError
 from diskkv.resp import reply
 from diskkv.services import notifications
 
 if TYPE_CHECKING:
     from diskkv.services.client import Client
     from diskkv.services.instance import Instance
+
+log = logging.getLogger(__name__)
 
 CANNOT_CONNECT = "connect"
 CANNOT_WRITE = "writing"
@@ -122,7 +126,11 @@ class Migrations:
         def finish() -> None:
             if not copy:
                 self._release(database, migration)
-            answer = self._finish(database, migration, copy)
+            try:
+                answer = self._finish(database, migration, copy)
+            except StorageError as exc:
+                log.error("keys that were moved stay here too: %s", exc)
+                answer = reply.error(f"ERR moved, but not deleted here: {exc}".replace("\n", " ").encode())
             # Unless it is gone, or gave up waiting.
             if waiter is not None and client.blocked is waiter:
                 self._instance.blocking.unblock(client, answer)
@@ -172,8 +180,8 @@ class Migrations:
         instance = self._instance
         instance.refresh_fast()
         instance.refresh_observer(database)
-        if not self._held:
-            instance.release_paused()
+        # Also while others go on: with one after the other, none might ever be the last.
+        instance.release_paused()
 
     def observer(self, database: Database) -> Callable[[Database, bytes], None] | None:
         """Who wants to hear of changes in this database."""
