@@ -1,10 +1,11 @@
 """How a budget of memory is shared out: the sizes of caches, buffers and tables that the configuration leaves open.
 
-The budget is `maxmemory`, or else a quarter of the machine's memory (of the control group's, when that is less): the
-kernel's page cache, which serves what is not cached here, wants most of the rest. What Python itself takes comes off
-first. Of what is left
+The budget is `maxmemory`, or else a quarter of the machine's memory (of the control group's, when that is less), at most
+320 MB: nobody should find a server that was started without a thought in the way of others, and the kernel's page cache
+serves what is not cached here. What Python itself takes comes off first. Of what is left
 
-- two write buffers take an eighth: larger ones make fewer and larger tables in level 0;
+- two write buffers take a sixteenth: larger ones make fewer and larger tables in level 0, smaller ones stay in the
+  processor's cache (LevelDBOptions has figures);
 - blocks of tables a tenth;
 - indexes and filters of open tables up to a half, as the dataset grows: a table that is not open costs three reads
   more than one that is;
@@ -24,7 +25,7 @@ BASE_BYTES = 48 * MIB
 """The interpreter with the server's modules, before any data."""
 _UNSET_SHARE = 4
 _UNSET_LEAST_BYTES = 96 * MIB
-_UNSET_MOST_BYTES = 4096 * MIB
+_UNSET_MOST_BYTES = 320 * MIB
 _LEAST_BYTES = 16 * MIB
 """Less than this beside the interpreter is no use: a smaller maxmemory is exceeded."""
 LEAST_CACHE_BYTES = MIB
@@ -69,7 +70,7 @@ def room_bytes(budget: int) -> int:
 def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
     """The sizes for a budget, by configuration attribute."""
     room = room_bytes(budget)
-    write_buffer = _power_of_two(min(max(room // 16, MIB), 16 * MIB))
+    write_buffer = _power_of_two(min(max(room // 32, MIB), 16 * MIB))
     block_cache = min(max(room // 10, 2 * MIB), 1024 * MIB)
     file_size = min(max(8 * MIB, 2 * _power_of_two(dataset_bytes // _TABLES)), 64 * MIB)
     parameter = BY_NAME["leveldb-max-open-files"].kind

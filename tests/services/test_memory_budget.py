@@ -43,12 +43,12 @@ def test_what_is_given_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     config.given.add("cache_size")
     sizing.apply(config, 0)
     assert config.cache_size == 5 * MIB
-    assert config.leveldb_write_buffer_size == 16 * MIB
+    assert config.leveldb_write_buffer_size == 4 * MIB
     assert "cache_size" not in config.derived
-    assert config.derived["leveldb_write_buffer_size"] == 16 * MIB
+    assert config.derived["leveldb_write_buffer_size"] == 4 * MIB
 
 
-@pytest.mark.parametrize(("machine_gib", "budget_mib"), [(0.25, 96), (1, 256), (8, 2048), (64, 4096)])
+@pytest.mark.parametrize(("machine_gib", "budget_mib"), [(0.25, 96), (1, 256), (8, 320), (64, 320)])
 def test_without_maxmemory_it_follows_the_machine(
     machine_gib: float, budget_mib: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
