@@ -24,6 +24,8 @@ _HEAD_BYTES = 16 * 1024
 _TIMEOUT_S = 30.0
 _SCRAPES = 4
 """Requests that are answered at the same time; others wait."""
+_CONNECTIONS = 64
+"""Further ones are closed at once: descriptors are for clients and tables."""
 
 
 def open_endpoint(config: Config) -> list[socket.socket]:
@@ -46,13 +48,23 @@ def open_endpoint(config: Config) -> list[socket.socket]:
 async def serve_metrics(instance: Instance, sockets: Iterable[socket.socket]) -> None:
     """Answer scrapes until cancelled."""
     limit = trio.CapacityLimiter(_SCRAPES)
+    connections = 0
 
     async def handle(stream: trio.SocketStream) -> None:
+        nonlocal connections
+        connections += 1
+        try:
+            if connections <= _CONNECTIONS:
+                await serve(stream)
+        finally:
+            connections -= 1
+
+    async def serve(stream: trio.SocketStream) -> None:
         # A client that goes away or is too slow is its own problem.
         with trio.move_on_after(_TIMEOUT_S):
             try:
-                async with stream, limit:
-                    await _answer(instance, stream)
+                async with stream:
+                    await _answer(instance, stream, limit)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
             except Exception:
@@ -63,7 +75,7 @@ async def serve_metrics(instance: Instance, sockets: Iterable[socket.socket]) ->
     await trio.serve_listeners(handle, listeners)
 
 
-async def _answer(instance: Instance, stream: trio.SocketStream) -> None:
+async def _answer(instance: Instance, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
     head = bytearray()
     while b"\r\n\r\n" not in head:
         data = await stream.receive_some(_HEAD_BYTES)
@@ -80,9 +92,11 @@ async def _answer(instance: Instance, stream: trio.SocketStream) -> None:
         await _reply(stream, b"405 Method Not Allowed", b"only GET\n")
     else:
         pieces = []
-        for piece in render(instance):
-            pieces.append(piece)
-            await trio.lowlevel.checkpoint()
+        # Not before the request is there: who connects and says nothing must not keep others waiting.
+        async with limit:
+            for piece in render(instance):
+                pieces.append(piece)
+                await trio.lowlevel.checkpoint()
         await _reply(stream, b"200 OK", b"".join(pieces), CONTENT_TYPE.encode(), method == b"HEAD")
 
 
