@@ -60,14 +60,14 @@ def incr_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several INCRs."""
     database = client.db
     numbers: dict[bytes, int] = {}
-    new = []
+    made = []
     replies = []
     for key in columns[1]:
         number = numbers.get(key)
         if number is None:
             value = database.get(key)
             if value is None:
-                new.append(key)
+                made.append(key)
                 number = 0
             elif value.__class__ is bytes and value.isdigit() and len(value) < _SURE_DIGITS:
                 if value[0] == _ZERO and len(value) > 1:
@@ -77,8 +77,5 @@ def incr_run(client: Client, columns: Columns) -> list[bytes] | None:
                 return None
         numbers[key] = number = number + 1
         replies.append(b":%d\r\n" % number)
-    for key in new:
-        database.put(key, b"%d" % numbers.pop(key), None)
-    if numbers:
-        database.put_plain(list(numbers), [b"%d" % number for number in numbers.values()])
+    database.stage_plain({key: b"%d" % number for key, number in numbers.items()}, made)
     return replies

@@ -206,25 +206,34 @@ class Database:
     def put_plain(self, keys: list[bytes], values: list[bytes]) -> None:
         """Put short plain strings, whatever was there before; nobody may observe the database."""
         new = dict(zip(keys, values, strict=True))
-        staged = self.staged
-        engine = self.engine
-        if staged:
-            before: list[Any] = list(map(staged.get, new, repeat(ABSENT)))
-            olds = [
-                cached if old is ABSENT else old
-                for old, cached in zip(before, map(self.cached.get, new), strict=True)
-            ]
-        else:
-            if self not in engine.dirty:
-                engine.dirty.append(self)
-            before = [ABSENT] * len(new)
-            olds = list(map(self.cached.get, new))
+        olds: list[Any] = list(map(self.cached.get, new))
+        if self.staged:
+            found = map(self.staged.get, new, repeat(ABSENT))
+            olds = [cached if old is ABSENT else old for old, cached in zip(found, olds, strict=True)]
+        made: list[bytes] = []
         if set(map(type, olds)) != _ONLY_PLAIN:
             for key, old in zip(list(new), olds, strict=True):
                 if old.__class__ is not bytes:
-                    self.put(key, new.pop(key), self.get(key))
-            before = list(map(staged.get, new, repeat(ABSENT)))
-        engine.journal.extend(zip(repeat(staged), new, before))
+                    value = self.get(key)
+                    if value is None:
+                        made.append(key)
+                    elif value.__class__ is not bytes:
+                        self.put(key, new.pop(key), value)
+        self.stage_plain(new, made)
+
+    def stage_plain(self, new: dict[bytes, bytes], made: list[bytes]) -> None:
+        """Stage plain strings of keys for which `get` just answered a plain string, or None for those in `made`."""
+        engine = self.engine
+        staged = self.staged
+        if not staged and self not in engine.dirty:
+            engine.dirty.append(self)
+        if made:
+            engine.journal.append((self.__dict__, "keys", self.keys))
+            self.keys += len(made)
+            if engine.on_new is not None:
+                for key in made:
+                    engine.on_new(self, key)
+        engine.journal.extend(zip(repeat(staged), new, map(staged.get, new, repeat(ABSENT))))
         staged.update(new)
         if self.segment.is_pressed:
             self.cache_hits.update(new)

@@ -1,8 +1,8 @@
 """How a budget of memory is shared out: the sizes of caches, buffers and tables that the configuration leaves open.
 
-The budget is `maxmemory`, or else a quarter of the machine's memory (of the control group's, when that is less), at most
-320 MB: nobody should find a server that was started without a thought in the way of others, and the kernel's page cache
-serves what is not cached here. What Python itself takes comes off first. Of what is left
+The budget is `maxmemory`, or else a quarter of the machine's memory (of the control group's, when that is less), but
+320 MB at most: nobody should find a server that was started without a thought in the way of others, and the kernel's
+page cache serves what is not cached here. What Python itself takes comes off first. Of what is left
 
 - two write buffers take a sixteenth: larger ones make fewer and larger tables in level 0, smaller ones stay in the
   processor's cache (LevelDBOptions has figures);
