@@ -6,6 +6,8 @@ the emptied ranges are handed to the store's compaction.
 
 from __future__ import annotations
 
+import logging
+
 from diskkv.codec.header import Header, decode_header
 from diskkv.codec.keys import (
     ELEMENT_PREFIX_SIZE,
@@ -30,6 +32,9 @@ from diskkv.codec.keys import (
 from diskkv.codec.list_block import BLOCK_ITEMS, BLOCK_MASK
 from diskkv.codec.numbers import decode_i64, encode_i64
 from diskkv.engine.engine import Engine
+from diskkv.errors import StorageError
+
+log = logging.getLogger(__name__)
 
 _QUEUE_END = b"h"
 _COMPACT_ROWS = 10_000
@@ -44,6 +49,8 @@ class Reclaimer:
         self._position: dict[bytes, bytes] = {}
         self._deleted: dict[bytes, int] = {}
         self._failed_commits = 0
+        self._unreadable: set[bytes] = set()
+        """Garbage rows that are left alone: what is behind them cannot be read."""
         self.ranges = engine.emptied
         self.reclaimed_rows = 0
 
@@ -67,18 +74,31 @@ class Reclaimer:
             # Deletions of a turn that was lost are to be done again.
             self._failed_commits = self._engine.failed_commits
             self._position.clear()
+            self._unreadable.clear()
+        journal = self._engine.journal
         done = 0
         for row, raw in self._engine.rows.scan(GARBAGE_TAG, _QUEUE_END):
-            what, ident = decode_garbage_row(row)
-            if what in (GARBAGE_LIST_HEAD, GARBAGE_LIST_TAIL):
-                done += self._list_slice(row, ident, what == GARBAGE_LIST_TAIL, raw, limit - done)
-            else:
-                done += self._slice(row, raw, limit - done)
+            if row in self._unreadable:
+                continue
+            mark = len(journal)
+            try:
+                done += self._reclaim(row, raw, limit - done)
+            except StorageError as exc:
+                # Others behind it have theirs all the same.
+                self._engine.rollback(mark)
+                self._unreadable.add(row)
+                log.error("space of deleted data (row %s) cannot be given back: %s", row.hex(), exc)
             if done >= limit:
                 break
         self.reclaimed_rows += done
         self._engine.has_garbage = done > 0
         return done
+
+    def _reclaim(self, garbage: bytes, raw: bytes, limit: int) -> int:
+        what, ident = decode_garbage_row(garbage)
+        if what in (GARBAGE_LIST_HEAD, GARBAGE_LIST_TAIL):
+            return self._list_slice(garbage, ident, what == GARBAGE_LIST_TAIL, raw, limit)
+        return self._slice(garbage, raw, limit)
 
     def _slice(self, garbage: bytes, raw: bytes, limit: int) -> int:
         """Delete up to `limit` rows of one dead thing, and its garbage row (which counts as one) at the end."""

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -46,8 +47,12 @@ from diskkv.services.tracking import Trackers
 from diskkv.services.transactions import Queueing, Watches
 from diskkv.services.write_gate import WriteGate
 
+log = logging.getLogger(__name__)
+
 _BUSY_ROWS = 50
 _IDLE_ROWS = 1000
+_REST_S = 60.0
+"""Background work that met something unreadable is tried again after so long."""
 """How much a tick sweeps and reclaims while clients wait (about 0.3 ms), and while nobody does (about 6 ms)."""
 
 
@@ -97,6 +102,8 @@ class Instance:
         self._writing: set[str] = set()
         """The commands that may write: not in `fast` while writers are paced."""
         self.writes = WriteGate(config, self.engine, self.refresh_fast)
+        self._resting: dict[Callable[..., object], float] = {}
+        """Background work that failed, and when (by the monotonic clock) it is to be tried again."""
         self.active_expire = True
         """Whether the sweeper runs (DEBUG SET-ACTIVE-EXPIRE)."""
         self.pause_until_ms = 0
@@ -333,20 +340,26 @@ class Instance:
     @property
     def can_reclaim(self) -> bool:
         """Whether dead data waits and may be deleted now."""
-        if not self.engine.has_garbage or self.writes.failed is not None:
+        if not self.engine.has_garbage or self.writes.failed is not None or self._rests(self.reclaimer.step):
             return False
         return not self.pacer.holding or self.pacer.least_files > 0
 
     @property
     def can_evict(self) -> bool:
         """Whether keys are to be evicted and may be deleted now."""
-        return self.disk_limit.wanted_bytes > 0 and self.writes.failed is None and not self.pause_until_ms
+        if self.writes.failed is not None or self.pause_until_ms or self._rests(self.disk_limit.step):
+            return False
+        return self.disk_limit.wanted_bytes > 0
 
     @property
     def _next_sweep_ms(self) -> int:
         """When the sweeper has something to do; never while it is off or nothing may be deleted."""
         swept = self.active_expire and self.config.active_expire and not self.engine.expiry_paused
-        return self.engine.next_expiry_ms if swept else NEVER_MS
+        return self.engine.next_expiry_ms if swept and not self._rests(sweep) else NEVER_MS
+
+    def _rests(self, work: Callable[..., object]) -> bool:
+        """Whether background work failed a short while ago."""
+        return bool(self._resting) and self._resting.get(work, 0.0) > time.monotonic()
 
     @property
     def has_work(self) -> bool:
@@ -390,15 +403,27 @@ class Instance:
         limit = _BUSY_ROWS if busy and not self.compactions.wants_reclaim else _IDLE_ROWS
         start_ns = time.perf_counter_ns()
         if self._next_sweep_ms <= now_ms:
-            sweep(self.engine, limit)
+            self._attempt(sweep, self.engine, limit)
         swept_ns = time.perf_counter_ns()
         self.stats.sweep_ns += swept_ns - start_ns
         self.latency.note("expire-cycle", swept_ns - start_ns, now_ms)
         if self.can_evict:
-            self.disk_limit.step()
+            self._attempt(self.disk_limit.step)
         if self.can_reclaim:
-            self.reclaimer.step(limit)
+            self._attempt(self.reclaimer.step, limit)
             self.latency.note("reclaim", time.perf_counter_ns() - swept_ns, now_ms)
+
+    def _attempt(self, work: Callable[..., object], *arguments: object) -> None:
+        """Do background work. What cannot be read must not end the server: it is logged, and left alone for a while."""
+        mark = len(self.engine.journal)
+        try:
+            work(*arguments)
+        except StorageError as exc:
+            self.engine.rollback(mark)
+            # The sweeper is to look at everything again that it had begun with.
+            self.engine.next_expiry_ms = min(self.engine.next_expiry_ms, self.engine.swept_ms)
+            self._resting[work] = time.monotonic() + _REST_S
+            log.error("background work (%s) failed, and is tried again in %d s: %s", work.__qualname__, _REST_S, exc)
 
     def pause(self, until_ms: int, pause_all: bool) -> None:
         """Hold back all commands, or those that may write, until a time. Never weakens a pause that is in force."""
