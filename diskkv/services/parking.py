@@ -12,9 +12,8 @@ fast path have a `ParkableCommand` in their place; with everything in memory non
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from diskkv.engine.fetch_pool import Ticket
@@ -213,7 +212,7 @@ class Parking:
     def _switch(self, active: bool) -> None:
         if self.active or active:
             self.active = active
-            self._parked_s = time.monotonic()
+            self._parked_s = monotonic()
             self._instance.fast.clear()
             self._instance.refresh_fast()
 
@@ -226,7 +225,7 @@ class Parking:
         """Now and then: switch parking off when it is not needed any more."""
         if not self.active or self._mode == "always" or self.clients or self._resumed:
             return
-        if self._mode == "never" or time.monotonic() - self._parked_s > _QUIET_S:
+        if self._mode == "never" or monotonic() - self._parked_s > _QUIET_S:
             self._switch(False)
 
     def parkable(self, entry: Any) -> ParkableCommand:
@@ -336,7 +335,7 @@ class Parking:
             clients.append(client)
         if clients:
             self._resumed += clients
-            self._parked_s = time.monotonic()
+            self._parked_s = monotonic()
         return clients
 
     def finish_turn(self) -> None:

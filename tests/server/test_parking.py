@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from diskkv.commands.registry import Flag, load_all
 from diskkv.config import Config
+from diskkv.engine import row_reader
 from diskkv.engine.memory import MemoryStore
 from diskkv.server.connection import Connection
 from diskkv.server.reactor import Reactor
+from diskkv.services import parking as parking_module
 from diskkv.services.instance import Instance
 from tests.harness.wire import encode_command
 
@@ -65,7 +68,7 @@ class GatedStore(MemoryStore):
 class Server:
     """A reactor over a gated store without a cache, and clients at the other ends of socket pairs."""
 
-    def __init__(self, **parameters: object) -> None:
+    def __init__(self, store: GatedStore | None = None, **parameters: object) -> None:
         config = Config()
         config.cold_reads = "always"
         config.cold_read_threads = THREADS
@@ -73,7 +76,7 @@ class Server:
         config.hash_max_listpack_entries = config.zset_max_listpack_entries = config.set_max_listpack_entries = 2
         for name, value in parameters.items():
             setattr(config, name, value)
-        self.store = GatedStore()
+        self.store = store or GatedStore()
         self.instance = Instance(config, self.store)
         self.instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
         self.reactor = Reactor(self.instance)
@@ -391,6 +394,59 @@ def test_reopening_the_store_waits_for_reads_under_way(server: Server) -> None:
     server.instance.reload()
     assert server.store.waiting == 0
     assert server.turns(sock, 7) == b"$1\r\n1\r\n"
+
+
+class SlowStore(GatedStore):
+    """Reads of the loop seem to take a while from the disk: the clock jumps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = False
+        self.skipped_ns = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        if self.slow and threading.get_ident() == self._loop:
+            self.skipped_ns += 200_000
+        return super().get(key)
+
+
+def test_parking_begins_when_reads_are_slow_and_ends_when_none_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SlowStore()
+    clock = time.perf_counter_ns
+    monkeypatch.setattr(row_reader, "perf_counter_ns", lambda: clock() + store.skipped_ns)
+    monkeypatch.setattr(row_reader.RowReader, "_went_to_disk", lambda reader: True)
+    server = Server(store, cold_reads="auto")
+    parking = server.instance.parking
+    server.call("MSET " + " ".join(f"k{n} v" for n in range(20)))
+    clients = [server.client()[0] for _ in range(20)]
+    store.open()
+
+    def read_all() -> None:
+        for number, sock in enumerate(clients):
+            sock.sendall(line(f"GET k{number}"))
+        for sock in clients:
+            assert server.turns(sock, 7) == b"$1\r\nv\r\n"
+
+    for _ in range(10):
+        read_all()
+    assert not parking.active
+    store.slow = True
+    rounds = 0
+    while not parking.active or not parking.parked_commands:
+        read_all()
+        rounds += 1
+        assert rounds < 50
+    reads = len(store.loop_reads)
+    read_all()
+    assert len(store.loop_reads) == reads, "all are left to threads"
+    server.turn()
+    parking.tick()
+    assert parking.active
+    monkeypatch.setattr(parking_module, "monotonic", lambda: time.monotonic() + 1e9)
+    parking.tick()
+    assert not parking.active
+    read_all()
+    server.close()
 
 
 def test_with_parking_off_everything_is_read_at_once() -> None:
