@@ -10,6 +10,7 @@ replaces it, so that nobody ever gets an older value than the store holds.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from resource import RUSAGE_THREAD, getrusage
 from time import perf_counter_ns
@@ -20,6 +21,9 @@ from diskkv.engine.store import Store
 
 SLOW_READ_NS = 30_000
 """A read that takes longer went to the disk. Handing a read over to a thread and back costs about as much."""
+
+_READS_ARE_COUNTED = os.path.exists("/proc/self/io")
+"""Whether the kernel counts what a thread reads from the disk."""
 
 _CLIP_NS = 400_000
 """A longer read counts as this long: one that met a compaction must not decide for the next hundred."""
@@ -150,7 +154,7 @@ class RowReader:
         If not, what took long was to get the processor. Where the kernel does not count it is assumed.
         """
         before, self._blocks = self._blocks, getrusage(RUSAGE_THREAD).ru_inblock
-        return self._blocks != before or not self._blocks
+        return self._blocks != before or not _READS_ARE_COUNTED
 
     def _note_slow(self, start_ns: int, spent_ns: int) -> None:
         self.slow_reads += 1
