@@ -310,7 +310,11 @@ class Parking:
             command = fast.get(request[0])
             if command is None or len(rows) > _ROWS_AHEAD:
                 break
-            if command.__class__ is ParkableCommand and command.meter.hands_over:
+            if (
+                command.__class__ is ParkableCommand
+                and command.meter.hands_over
+                and command.min_argc <= len(request) <= command.max_argc
+            ):
                 add_needed(rows, client.db, command.entry, request)
 
     # ---- turns

@@ -182,6 +182,19 @@ def test_a_pipeline_is_one_round_and_keeps_its_order(server: Server) -> None:
     assert server.store.loop_reads == []
 
 
+def test_requests_behind_that_are_wrong_get_their_errors(server: Server) -> None:
+    server.call("SET a 1")
+    sock, _ = server.client()
+    server.store.open()
+    wrong = ["BITFIELD", "GET", "MSET a", "ZADD", "SORT", "HSET h", "ZUNIONSTORE x", "GET a b", "XREAD", "SINTERCARD"]
+    sock.sendall(line("GET a") + b"".join(map(line, wrong)) + line("PING"))
+    expected = b"$1\r\n1\r\n"
+    for request in wrong:
+        expected += b"-ERR wrong number of arguments for '%b' command\r\n" % request.split()[0].lower().encode()
+    expected += b"+PONG\r\n"
+    assert server.turns(sock, len(expected)) == expected
+
+
 def test_later_requests_wait_and_other_clients_do_not(server: Server) -> None:
     server.call("SET cold x")
     first, connection = server.client()
