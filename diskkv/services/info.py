@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from diskkv import __version__
 from diskkv.codec.header import Header
+from diskkv.errors import StorageError
 from diskkv.services.leveldb_info import leveldb
 from diskkv.services.memory import MemoryUsage, human_size, total_memory_bytes, usage
 from diskkv.services.parking import PARKING_GAUGES
@@ -462,6 +463,13 @@ def render(instance: Instance, names: Iterable[str]) -> bytes:
     parts = []
     for name, (heading, content) in SECTIONS.items():
         if name in wanted:
-            lines = [f"{field}:{value}\r\n" for field, value in content(instance)]
+            lines = []
+            try:
+                for field, value in content(instance):
+                    lines.append(f"{field}:{value}\r\n")
+            except StorageError as exc:
+                # When the store is broken, the rest is needed most.
+                reason = str(exc).replace("\n", " ")
+                lines.append(f"storage_error:{reason}\r\n")
             parts.append(f"# {heading}\r\n{''.join(lines)}")
     return "\r\n".join(parts).encode("utf-8", "surrogateescape")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from diskkv.errors import StorageError
 from diskkv.services.client_memory import client_bytes
 
 if TYPE_CHECKING:
@@ -52,7 +53,11 @@ def usage(instance: Instance) -> MemoryUsage:
     store = instance.engine.store
     resident = resident_bytes()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    leveldb_bytes = int(store.property("leveldb.approximate-memory-usage") or 0)
+    try:
+        leveldb_bytes = int(store.property("leveldb.approximate-memory-usage") or 0)
+    except StorageError:
+        # It is closed: how much memory the process takes can be told all the same.
+        leveldb_bytes = 0
     cache_bytes = instance.engine.cache.size_bytes
     clients_bytes = sum(map(client_bytes, instance.clients.values()))
     scripts = instance.gauges.get("used_memory_vm_total")

@@ -8,6 +8,7 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import resource
@@ -21,6 +22,7 @@ from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
 from diskkv import __version__
+from diskkv.errors import StorageError
 from diskkv.services.info import REDIS_VERSION, entries
 from diskkv.services.leveldb_info import parse_levels
 from diskkv.services.memory import usage
@@ -28,6 +30,8 @@ from diskkv.services.memory import usage
 if TYPE_CHECKING:
     from diskkv.services.durations import Durations
     from diskkv.services.instance import Instance
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -42,10 +46,16 @@ Families = Iterator[Metric]
 
 
 def render(instance: Instance) -> Iterator[bytes]:
-    """The whole exposition, piece by piece; each takes about a millisecond at most, and is of its own moment."""
+    """The whole exposition, piece by piece; each takes about a millisecond at most, and is of its own moment.
+
+    What cannot be had of a broken store is missing.
+    """
     for part in _PARTS:
-        for family in part(instance):
-            yield from _pieces(family)
+        try:
+            for family in part(instance):
+                yield from _pieces(family)
+        except (StorageError, OSError) as exc:
+            log.warning("some metrics are missing: %s", exc)
 
 
 def _pieces(family: Metric) -> Iterator[bytes]:
@@ -241,6 +251,7 @@ def _leveldb(instance: Instance) -> Families:
 
 
 def _space(instance: Instance) -> Families:
+    yield _gauge("writes_refused", "Whether writes are refused (-MISCONF).", int(instance.write_error is not None))
     reclaimer = instance.reclaimer
     backlog = 0 if reclaimer.idle else reclaimer.backlog(_BACKLOG_LIMIT)
     yield _gauge("reclaim_backlog", f"Deleted values with space to free, up to {_BACKLOG_LIMIT}.", backlog)
@@ -251,7 +262,6 @@ def _space(instance: Instance) -> Families:
     yield _counter("compactions_completed", "Compactions done.", compactions.completed)
     yield _counter("compactions_failed", "Compactions that failed.", compactions.failed)
     yield _counter("compaction_written_bytes", "What they wrote.", compactions.written_mib * _MIB)
-    yield _gauge("writes_refused", "Whether writes are refused (-MISCONF).", int(instance.write_error is not None))
     if instance.engine.store.persistent:
         system = os.statvfs(instance.config.dir)
         yield _gauge("disk_bytes", "Size of the file system with the data.", system.f_blocks * system.f_frsize)
