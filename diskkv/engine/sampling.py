@@ -17,6 +17,8 @@ from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 
 _INDEX_END = b"u"
+_AFTER_TIME = len(EXPIRY_TAG) + U64.size
+"""Where an entry of the expiry index says whose it is."""
 _DRAWN_BYTES = 8
 _CUT_BYTES = 1 << 20
 
@@ -57,8 +59,13 @@ def expiring_keys(engine: Engine, count: int, random: Random | None) -> list[Can
 
 
 def _live_entries(engine: Engine, start: bytes) -> Iterator[Candidate]:
+    seen: set[bytes] = set()
     for row, _ in engine.rows.scan(start, _INDEX_END):
         _, db_id, key = decode_expiry_row(row)
+        if row[_AFTER_TIME:] in seen:
+            # A time to live that was shortened has left an entry behind.
+            continue
+        seen.add(row[_AFTER_TIME:])
         database = engine.by_id.get(db_id)
         value = database.peek(key) if database is not None else None
         # An entry may have outlived its key, or its key's time to live.
