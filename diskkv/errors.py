@@ -8,12 +8,15 @@ from __future__ import annotations
 
 
 class CommandError(Exception):
-    """A failed command. `message` starts with its code: ``b"ERR syntax error"``; line breaks become spaces."""
+    """A failed command. `message` starts with its code: ``b"ERR syntax error"``.
+
+    Line breaks at its end are dropped, others become spaces.
+    """
 
     def __init__(self, message: bytes | str) -> None:
         if isinstance(message, str):
             message = message.encode()
-        self.message = message.replace(b"\r", b" ").replace(b"\n", b" ")
+        self.message = message.rstrip(b"\r\n").replace(b"\r", b" ").replace(b"\n", b" ")
         super().__init__(self.message.decode("utf-8", "replace"))
 
     @property

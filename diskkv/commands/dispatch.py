@@ -391,7 +391,7 @@ def wrong_arity(entry: Command) -> CommandError:
 
 def unknown_subcommand(argv: list[bytes]) -> CommandError:
     """What a container answers to a subcommand that it does not have."""
-    sub = argv[1][:_SHOWN_ARGUMENTS_BYTES].decode("latin-1")
+    sub = _shown(argv[1])[:_SHOWN_ARGUMENTS_BYTES].decode("latin-1")
     name = argv[0].decode("latin-1").upper()
     return CommandError(f"ERR unknown subcommand '{sub}'. Try {name} HELP.".encode("latin-1"))
 

@@ -34,7 +34,7 @@ def _parse_conditions(argv: list[bytes]) -> frozenset[bytes]:
     for option in argv[3:]:
         condition = option.upper()
         if condition not in (b"NX", b"XX", b"GT", b"LT"):
-            raise CommandError(b"ERR Unsupported option " + option)
+            raise CommandError(b"ERR Unsupported option " + option.partition(b"\0")[0])
         conditions.add(condition)
     if b"NX" in conditions and len(conditions) > 1:
         raise CommandError(b"ERR NX and XX, GT or LT options at the same time are not compatible")

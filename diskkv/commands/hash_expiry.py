@@ -331,7 +331,7 @@ class _SetOptions:
                 self.pairs = _parse_pairs(argv, at)
                 return
             else:
-                raise CommandError(b"ERR unknown argument: " + argv[at])
+                raise CommandError(b"ERR unknown argument: " + argv[at].partition(b"\0")[0])
         raise CommandError(_WRONG_PLACE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -32,11 +33,21 @@ class ScanOptions:
     no_values: bool = False
 
 
+_NUMBER = re.compile(rb"[ \t\n\r\v\f]*([+-]?)([0-9]{1,100})")
+
+
 def parse_cursor(text: bytes) -> int:
-    """A cursor argument (0 .. 2**64-1). Raises Redis' error."""
-    if not text.isdigit() or len(text) > 20 or int(text) > _UINT64_MAX:
+    """A cursor argument (0 .. 2**64-1). Raises Redis' error.
+
+    Redis reads it with strtoull(), which skips white space and takes what a minus precedes modulo 2**64; only what is
+    plainly a negative number is refused.
+    """
+    text = text.partition(b"\0")[0]
+    found = _NUMBER.fullmatch(text)
+    number = int(found[2]) if found is not None else _UINT64_MAX + 1
+    if number > _UINT64_MAX or (number <= 2**63 and text == b"-%d" % number and number):
         raise CommandError(b"ERR invalid cursor")
-    return int(text)
+    return -number % 2**64 if found is not None and found[1] == b"-" else number
 
 
 def parse_options(argv: list[bytes], at: int, *, is_top_level: bool = False, is_hash: bool = False) -> ScanOptions:

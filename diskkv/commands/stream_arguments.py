@@ -202,6 +202,9 @@ def parse_trim(client: Client, argv: list[bytes], at: int, is_add: bool) -> tupl
         elif option in POLICIES and policy is None:
             policy = POLICIES[option]
         elif is_add:
+            if option != b"*":
+                # An ID that is none is the first error; so it is before what contradicts itself in the options.
+                split_id(argv[at])
             break
         else:
             raise CommandSyntaxError

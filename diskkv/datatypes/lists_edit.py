@@ -215,8 +215,8 @@ def positions(engine: Engine, header: Header, item: bytes, rank: int, count: int
     backwards = rank < 0
     skip = abs(rank) - 1
     start, stop = (total - looked_at, total) if backwards else (0, looked_at)
-    found = islice(find(engine, header, item, start, stop, backwards), skip, skip + count if count else None)
-    return list(found)
+    found = islice(find(engine, header, item, start, stop, backwards), skip, None)
+    return list(islice(found, count) if count else found)
 
 
 def items(engine: Engine, header: Header) -> Iterator[bytes]:

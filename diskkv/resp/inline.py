@@ -1,19 +1,24 @@
 """Splitting of inline commands, with the quoting rules of redis-cli and of redis.conf.
 
 Double quotes take the escapes \\n \\r \\t \\b \\a \\xHH and \\ before any other byte; single quotes only \\'. A closing
-quote must be followed by white space or the end.
+quote must be followed by white space or the end. Vertical tabs and form feeds are white space before a word and behind
+a closing quote, but do not end a word without quotes.
 """
 
 from __future__ import annotations
 
+import re
+
 _SPACE = b" \t\n\r\v\f\0"
+_WORD_END = b" \t\n\r\0"
+_SPECIAL = re.compile(rb"[\"'\v\f]")
 _ESCAPES = {0x6E: 0x0A, 0x72: 0x0D, 0x74: 0x09, 0x62: 0x08, 0x61: 0x07}
 _HEX = b"0123456789abcdefABCDEF"
 
 
 def split_inline(line: bytes) -> list[bytes] | None:
     """The arguments of one line (without its line end), or None when the quotes are not balanced."""
-    if b'"' not in line and b"'" not in line:
+    if _SPECIAL.search(line) is None:
         # bytes.split() takes the same white space but for NUL, which ends a C string there.
         return line.split(b"\0", 1)[0].split()
     argv: list[bytes] = []
@@ -34,7 +39,7 @@ def split_inline(line: bytes) -> list[bytes] | None:
 def _take_word(line: bytes, at: int, word: bytearray) -> int | None:
     while at < len(line):
         byte = line[at]
-        if byte in _SPACE:
+        if byte in _WORD_END:
             break
         if byte == 0x22 or byte == 0x27:
             end = _take_double_quoted(line, at + 1, word) if byte == 0x22 else _take_single_quoted(line, at + 1, word)

@@ -204,7 +204,7 @@ class RequestParser:
     def _begin(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
         """Take an inline command or the header of an array; the new position, or -1 when it is not complete."""
         if data[at] != 0x2A:
-            newline = data.find(b"\n", at)
+            newline = _line_end(data, at, b"\n")
             if newline < 0:
                 if len(data) - at > _INLINE_MAX_BYTES:
                     raise ProtocolError("too big inline request")
@@ -215,7 +215,7 @@ class RequestParser:
             if argv:
                 requests.append(argv)
             return newline + 1
-        end = data.find(b"\r", at)
+        end = _line_end(data, at, b"\r")
         if end < 0 or end + 1 >= len(data):
             if end < 0 and len(data) - at > _INLINE_MAX_BYTES:
                 raise ProtocolError("too big mbulk count string")
@@ -233,7 +233,7 @@ class RequestParser:
 
     def _bulk_length(self, data: bytes, at: int) -> int:
         """Take the length line of an argument; the new position, or -1 when it is not complete."""
-        end = data.find(b"\r", at)
+        end = _line_end(data, at, b"\r")
         if end < 0 or end + 1 >= len(data):
             if end < 0 and len(data) - at > _INLINE_MAX_BYTES:
                 raise ProtocolError("too big bulk count string")
@@ -247,6 +247,12 @@ class RequestParser:
             raise ProtocolError("unauthenticated bulk length")
         self._bulk_size = length
         return end + 2
+
+
+def _line_end(data: bytes, at: int, ending: bytes) -> int:
+    """Where the line from `at` on ends, or -1. As in Redis, no end is ever seen behind a NUL."""
+    end = data.find(ending, at)
+    return -1 if end > at and data.find(b"\0", at, end) >= 0 else end
 
 
 def _parse_length(digits: bytes) -> int | None:

@@ -26,7 +26,7 @@ from diskkv.engine.memory import MemoryStore
 from diskkv.services.client import Client, Message
 from diskkv.services.instance import Instance
 from diskkv.services.streaming import StreamedReply
-from tests.hostile.arguments import Argv, Vectors
+from tests.hostile.arguments import LIBRARIES, SCRIPTS, Argv, Vectors
 from tools.ctl.check import Checker
 
 _commands = cache(load_all)
@@ -36,6 +36,8 @@ _SLOW_S = 1.0
 _STREAMED_PIECES = 20
 """Longer streams are closed after so many pieces, as by a client that goes away."""
 _ENDS_THE_PROCESS = frozenset({b"SLEEP", b"SEGFAULT", b"PANIC", b"POPULATE"})
+_TRANSFERS = frozenset({b"sync", b"psync"})
+"""What follows these is an RDB file, not RESP."""
 _CONFIGURATION = {
     "hash-max-listpack-entries": b"8",
     "set-max-listpack-entries": b"8",
@@ -177,6 +179,10 @@ class Arena:
             self.control([b"PFADD", b"hyperloglog:%d" % number, *(b"%d" % at for at in range(size * size))])
             self.control([b"GEOADD", b"geo:%d" % number, *(b"%d" % part for at in rows for part in (at, -at, at))])
         self.control([b"SADD", b"set:3", b"1", b"2", b"3"])
+        for code in LIBRARIES[:2]:
+            self.control([b"FUNCTION", b"LOAD", b"REPLACE", code])
+        for script in SCRIPTS[:8]:
+            self.control([b"SCRIPT", b"LOAD", script])
         self.control([b"HEXPIRE", b"hash:1", b"1000", b"FIELDS", b"1", b"field:1"])
         self.control([b"HEXPIRE", b"hash:2", b"1000", b"FIELDS", b"2", b"field:1", b"field:2"])
         self.control([b"EXPIRE", b"list:1", b"100"])
@@ -186,6 +192,7 @@ class Arena:
                 reply = self.control([b"DUMP", b"%b:%d" % (kind, number)])
                 payloads.append(reply[reply.index(b"\r\n") + 2 : -2])
         payloads.append(self.control([b"DUMP", b"set:3"]).split(b"\r\n", 1)[1][:-2])
+        payloads.append(self.control([b"FUNCTION", b"DUMP"]).split(b"\r\n", 1)[1][:-2])
         self.vectors.payloads = payloads
 
     def _refill_clients(self) -> None:
@@ -232,6 +239,9 @@ class Arena:
         """Execute a request on one of the clients; what it answered, decoded."""
         if argv[0].upper() == b"DEBUG" and len(argv) > 1 and argv[1].upper() in _ENDS_THE_PROCESS:
             return []
+        if argv[0].lower() == b"pfselftest" and self.rng.random() < 0.95:
+            # Half a second each would be a quarter of all the time.
+            return []
         self._refill_clients()
         client = self.rng.choice(self.clients)
         self.recent.append(argv)
@@ -254,6 +264,9 @@ class Arena:
         self.inputs += 1
         if self.instance.stats.unexpected_errors != bugs:
             raise Finding(f"a bug was met by {shown(argv)}")
+        if argv[0].lower() in _TRANSFERS:
+            self._drop(client)
+            client.out.clear()
         replies = self._replies(client, argv)
         for other in self.clients:
             if other.closing or other.blocked is not None or other.paused:

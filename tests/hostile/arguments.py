@@ -6,6 +6,7 @@ are extreme more often than not. Everything follows from the `random.Random` tha
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -88,6 +89,7 @@ INTROSPECTED = [
     *(b"maxmemory", b"*", b"hash-max-listpack-entries", b"save", b"slowlog-max-len", b"notify-keyspace-events"),
     *(b"client-output-buffer-limit", b"lua-time-limit", b"stream-node-max-entries", b"set-max-intset-entries"),
 ]
+DEBUG = b"HELP OBJECT SDSLEN DIGEST DIGEST-VALUE PROTOCOL RELOAD LOG ERROR SET-ACTIVE-EXPIRE LISTPACK".split()
 ACL_RULES = [
     *b"on off nopass >secret <secret ~* %R~a* %W~ &* +@all -@all +get -config|set +config|nope +@nope".split(),
     *b"+select|1 ( ) clearselectors reset resetkeys resetchannels resetpass allkeys allcommands".split(),
@@ -116,6 +118,7 @@ class Vectors:
             "last-id": lambda: self.pick(STREAM_IDS),
             "lastid": lambda: self.pick(STREAM_IDS),
             "max-deleted-id": lambda: self.pick(STREAM_IDS),
+            "sha1": lambda: hashlib.sha1(self.pick(SCRIPTS)).hexdigest().encode(),
             "threshold": lambda: self.pick(STREAM_IDS + INTEGERS),
             "group": lambda: self.pick([b"g1", b"g2", b"", b"nope"]),
             "consumer": lambda: self.pick([b"c1", b"c2", b"", b"nope"]),
@@ -129,6 +132,12 @@ class Vectors:
             "cursor": lambda: self.pick(INTEGERS + [b"0"] * 10 + [b"18446744073709551615", b"1152921504606846976"]),
             "timeout": lambda: self.pick(FLOATS + INTEGERS),
             "offset": lambda: self.pick(BIT_OFFSETS + INTEGERS),
+            "value": lambda: self.pick(TEXTS + INTEGERS + [b"0", b"1"] * 8),
+            "min-idle-time": lambda: self.pick(INTEGERS),
+            "subcommand": lambda: self.pick([b"GETREG", b"DECODE", b"ENCODING", b"TODENSE"]),
+            "event": lambda: self.pick([b"command", b"fast-command", b"commit", b"reclaim", b"nope"]),
+            "category": lambda: self.pick([b"read", b"write", b"keyspace", b"nope"]),
+            "filter": lambda: self.pick([b"MODULE", b"ACLCAT", b"PATTERN"]),
         }
 
     def pick(self, values: Sequence[bytes]) -> bytes:
@@ -149,7 +158,9 @@ class Vectors:
         arguments = parse_syntax(entry.syntax, len(entry.keys) or None) if entry.syntax else ()
         for argument in arguments:
             self._argument(argument, kind, argv)
-        if not arguments and rng.random() < 0.3:
+        if entry.name == "debug":
+            argv += [self.pick(DEBUG), *(self.value("key", "", "generic") for _ in range(rng.randrange(3)))]
+        elif not arguments and rng.random() < 0.3:
             argv += [self.value("string", "", kind) for _ in range(rng.randrange(4))]
         if rng.random() < 0.35:
             for _ in range(rng.choice((1, 1, 1, 2, 4))):

@@ -1,4 +1,4 @@
-"""A long run of the fuzzers by hand:  python -m tests.hostile.campaign --inputs 1000000 [--seed N] [--leveldb]"""
+"""A long run of the fuzzers by hand: python -m tests.hostile.campaign --inputs 1000000 [--leveldb | --protocol]"""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from random import Random
 
 from diskkv.services.memory import resident_bytes
 from tests.hostile.arena import Arena, Finding, Hang
+from tests.hostile.parsers import check
+from tests.hostile.protocol import fuzzed
 
 _ROUND = 2000
 
@@ -23,8 +25,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--leveldb", action="store_true")
     parser.add_argument("--keep-going", action="store_true", help="show every finding and go on with the next round")
+    parser.add_argument("--protocol", action="store_true", help="feed the parsers instead")
     options = parser.parse_args()
     print("seed", options.seed, flush=True)
+    if options.protocol:
+        return feed_parsers(options.seed, options.inputs)
+    return take_requests(options)
+
+
+def feed_parsers(seed: int, inputs: int) -> int:
+    """Random bytes for all parsers."""
+    rng = Random(seed)
+    for number in range(inputs):
+        check(rng, fuzzed(rng))
+        if number % 100_000 == 0:
+            print(f"{time.strftime('%H:%M:%S')} {number} inputs, {resident_bytes() >> 20} MiB", flush=True)
+    return 0
+
+
+def take_requests(options: argparse.Namespace) -> int:
+    """Random requests, in rounds."""
     findings = 0
     done = 0
     round_number = 0
