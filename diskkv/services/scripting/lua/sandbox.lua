@@ -179,10 +179,25 @@ end
 ---------------------------------------------------------------------------------------------------------------------
 -- Base library
 
+-- Where C calls are nested as deep as Lua allows, the hook cannot be called: it fails like any other call there, and a
+-- script that stays at that depth would run for ever. Whoever catches such a failure therefore asks in its place.
+local function check_overflow(err)
+  if killed then error(KILL, 0) end
+  if type(err) == "string" and (find(err, "stack overflow", 1, true) or err == "error in error handling") then
+    if tick() then
+      killed = true
+      locate_kill(4)
+      sethook(hook, "", 1)
+      error(KILL, 0)
+    end
+  end
+end
+
 local function after_pcall(ok, err, ...)
   if ok then return true, err, ... end
   err = strip_internal(caught(err))
   if err == KILL then error(KILL, 0) end
+  check_overflow(err)
   if type(err) == "table" then
     local message = err.err
     if type(message) == "string" or type(message) == "number" then return false, message end
@@ -197,7 +212,11 @@ local function w_pcall(...)
 end
 
 local function after_xpcall(ok, err, ...)
-  if not ok and err == KILL then error(KILL, 0) end
+  if not ok then
+    if err == KILL then error(KILL, 0) end
+    -- The handler may have put anything in the place of the error.
+    check_overflow("stack overflow")
+  end
   return ok, err, ...
 end
 
@@ -321,6 +340,7 @@ local function make_loaders(environment)
       if not ok then
         piece = strip_internal(caught(piece))
         if piece == KILL then error(KILL, 0) end
+        check_overflow(piece)
         return nil, describe(piece, nil)
       end
       if piece == nil or piece == "" then break end
@@ -391,6 +411,7 @@ local function after_resume(ok, err, ...)
   if ok then return true, err, ... end
   err = strip_internal(caught(err))
   if err == KILL then error(KILL, 0) end
+  check_overflow(err)
   return false, err
 end
 
