@@ -61,6 +61,8 @@ class RdbWriter:
 
     def function(self, code: bytes) -> None:
         """A function library, by its whole code."""
+        if self._version < rdb.LISTPACK_VERSION:
+            raise RdbUnsupportedError(f"RDB version {self._version} has no functions")
         self._put(b"%c%b" % (rdb.OP_FUNCTION2, self._string(code)))
 
     def select(self, db: int, keys: int = 0, expires: int = 0) -> None:

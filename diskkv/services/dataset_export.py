@@ -66,7 +66,18 @@ class ExportStats:
     functions: int = 0
     total_keys: int = 0
     lost: dict[str, int] = field(default_factory=dict)
-    """Number of keys by what was left out of them, when `lossy`."""
+    """How many keys or libraries lack something, by what they are and lack, when `lossy`."""
+
+
+def note_lost(lost: dict[str, int], kind: str, exc: RdbUnsupportedError) -> None:
+    """Count one of the `keys` or `libraries` from which something was left out."""
+    reason = f"{kind}: {exc}"
+    lost[reason] = lost.get(reason, 0) + 1
+
+
+def unsupported_text(kind: str, name: bytes, exc: RdbUnsupportedError) -> str:
+    """The same, as an error."""
+    return f"{'key' if kind == 'keys' else 'library'} {name!r}: {exc}"
 
 
 def open_snapshot(store: Store, now_ms: int) -> Engine:
@@ -212,10 +223,13 @@ class RdbExport:
         writer.aux(b"ctime", b"%d" % (engine.now_ms // 1000))
         writer.aux(b"aof-base", b"0")
         self.stats.total_keys = sum(database.keys for database in _selected(engine, selection))
-        if selection.functions and self._version >= rdb.LISTPACK_VERSION:
-            for _, code in stored_libraries(engine.store):
-                writer.function(code)
-                self.stats.functions += 1
+        if selection.functions:
+            for name, code in stored_libraries(engine.store):
+                try:
+                    writer.function(code)
+                    self.stats.functions += 1
+                except RdbUnsupportedError as exc:
+                    self._note_lost("libraries", name, exc)
                 yield len(code)
         for database in _selected(engine, selection):
             is_whole = not selection.prefix and selection.types is None
@@ -240,18 +254,15 @@ class RdbExport:
         try:
             self._writer.add(key, value, expire_ms)
         except RdbUnsupportedError as exc:
-            if not self._note_lost(key, exc):
-                raise
+            self._note_lost("keys", key, exc)
             if isinstance(value, HashValue):
                 fields = [(name, data, 0) for name, data, _ in value.entries]
                 self._writer.add(key, HashValue(fields), expire_ms)
 
-    def _note_lost(self, key: bytes, exc: RdbUnsupportedError) -> bool:
+    def _note_lost(self, kind: str, name: bytes, exc: RdbUnsupportedError) -> None:
         if not self._lossy:
-            message = f"key {key!r}: {exc}"
-            raise RdbUnsupportedError(message) from exc
-        self.stats.lost[str(exc)] = self.stats.lost.get(str(exc), 0) + 1
-        return True
+            raise RdbUnsupportedError(unsupported_text(kind, name, exc)) from exc
+        note_lost(self.stats.lost, kind, exc)
 
     # ---- values that are not held as a whole
 
@@ -278,7 +289,7 @@ class RdbExport:
                 rest, value.count, lambda: pieces.stream_entries(engine, value), self._version
             )
         except RdbUnsupportedError as exc:
-            self._note_lost(key, exc)
+            self._note_lost("keys", key, exc)
             return
         self._writer.begin_raw(key, type_number, value.expire_ms)
         for part in parts:
@@ -302,7 +313,8 @@ class RdbExport:
         try:
             self._writer.begin(key, kind, count, value.expire_ms, field_expiry)  # type: ignore[arg-type]
         except RdbUnsupportedError as exc:
-            drop_times = self._note_lost(key, exc)
+            self._note_lost("keys", key, exc)
+            drop_times = True
             self._writer.begin(key, kind, count, value.expire_ms)  # type: ignore[arg-type]
         for piece in pieces.elements(engine, value):
             if drop_times and isinstance(piece, HashValue):

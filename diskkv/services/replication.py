@@ -128,8 +128,8 @@ class Replication:
         spent_s = time.monotonic() - began_s
         size = export.size_bytes
         log.info("client %d got a copy: %d keys, %d bytes in %.1f s", client.id, export.stats.keys, size, spent_s)
-        for reason, keys in export.stats.lost.items():
-            log.warning("the copy for client %d lacks something of %d keys: %s", client.id, keys, reason)
+        for reason, count in export.stats.lost.items():
+            log.warning("the copy for client %d lacks something of %d %s", client.id, count, reason)
         if replica.rdb_only:
             client.close()
             return

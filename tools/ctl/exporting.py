@@ -139,22 +139,18 @@ def _write_rdb(options: argparse.Namespace, selection: Selection, store: Store, 
 
 def _write_live(options: argparse.Namespace, selection: Selection, kind: str, file: OutputFile) -> Outcome:
     address = parse_url(options.url)
+    version = options.rdb_version
+    # A server does not tell what it left out: versions that cannot express everything are written here.
+    is_old = 0 < version < rdb.FIELD_EXPIRY_VERSION
     with contextlib.closing(
-        ReplicaSource(address, selection, rdb_version=options.rdb_version, whole=kind == "rdb")
+        ReplicaSource(address, selection, rdb_version=0 if is_old else version, whole=kind == "rdb")
     ) as source:
-        return _write_copy(options, selection, kind, source, file)
-
-
-def _write_copy(
-    options: argparse.Namespace, selection: Selection, kind: str, source: ReplicaSource, file: OutputFile
-) -> Outcome:
-    if kind != "rdb":
-        return _move(source, LineSink(file, kind == "jsonl"), file)
-    is_whole = selection == Selection() and not options.rdb_version
-    if source.can_select or is_whole:
-        return _copy(source, file)
-    version = options.rdb_version or rdb.FIELD_EXPIRY_VERSION
-    return _move(source, RdbSink(file, version, options.lossy), file)
+        if kind != "rdb":
+            return _move(source, LineSink(file, kind == "jsonl"), file)
+        is_whole = selection == Selection() and not version
+        if is_whole or (source.can_select and not is_old):
+            return _copy(source, file)
+        return _move(source, RdbSink(file, version or rdb.FIELD_EXPIRY_VERSION, options.lossy), file)
 
 
 def _copy(source: ReplicaSource, file: OutputFile) -> Outcome:

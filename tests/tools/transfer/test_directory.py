@@ -291,11 +291,14 @@ def test_what_an_rdb_version_cannot_express(tmp_path: Path) -> None:
     data, path = tmp_path / "data", tmp_path / "dump.rdb"
     put(
         data,
+        RdbFunction(LIBRARY),
         RdbKey(0, b"hash", HashValue([(b"f", b"v", FUTURE_MS)])),
         RdbKey(0, b"large", HashValue([(b"f%d" % n, b"v", FUTURE_MS) for n in range(1000)])),
         RdbKey(0, b"stream", StreamValue([StreamEntry((1, 1), [b"f", b"v"])], (1, 1), (0, 0), 1)),
     )
     assert ctl("export", path, "--dir", data)["rdb_version"] == 12
+    complaint = ctl("export", path, "--dir", data, "--rdb-version", "9", status=1)
+    assert "library b'mylib': RDB version 9 has no functions" in complaint
     complaint = ctl("export", path, "--dir", data, "--rdb-version", "10", status=1)
     assert "--lossy" in complaint
     assert list(tmp_path.glob(".*part")) == []
@@ -303,7 +306,9 @@ def test_what_an_rdb_version_cannot_express(tmp_path: Path) -> None:
     assert result["notes"] == ["left out of 2 keys: RDB version 10 has no expiry of hash fields"]
     ctl("import", path, "--dir", tmp_path / "back")
     assert content(tmp_path / "back")[0, b"hash"] == (HashValue([(b"f", b"v", 0)]), 0)
-    ctl("export", path, "--dir", data, "--rdb-version", "6", "--lossy")
+    assert "left out of 1 libraries: RDB version 6 has no functions" in (
+        ctl("export", path, "--dir", data, "--rdb-version", "6", "--lossy")["notes"]
+    )
     ctl("import", path, "--dir", tmp_path / "old")
     assert content(tmp_path / "old").keys() == {(0, b"hash"), (0, b"large")}
 

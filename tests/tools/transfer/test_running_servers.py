@@ -81,6 +81,31 @@ def test_rdb_file_into_a_running_diskkv(origin: ServerProcess) -> None:
         assert_sound(target)
 
 
+def test_what_an_rdb_version_cannot_express_of_a_running_server() -> None:
+    library = "#!lua name=mylib\nredis.register_function('f', function() return 1 end)"
+    with running(diskkv()) as server, server.connect() as wire:
+        call(wire, "HSET", "hash", "f", "v")
+        call(wire, "HEXPIRE", "hash", "1000", "FIELDS", "1", "f")
+        call(wire, "XADD", "stream", "1-1", "f", "v")
+        call(wire, "SET", "string", "v")
+        call(wire, "FUNCTION", "LOAD", library)
+        path = server.directory / "old.rdb"
+        export = ("export", path, "--url", url_of(server), "--rdb-version")
+        assert "has no expiry of hash fields; choose" in ctl(*export, "10", status=1)
+        assert "RDB version 9 has no functions; choose" in ctl(*export, "9", status=1)
+        assert not path.exists()
+        notes = ctl(*export, "10", "--lossy")["notes"]
+        assert notes == ["left out of 1 keys: RDB version 10 has no expiry of hash fields"]
+        result = ctl(*export, "6", "--lossy")
+        assert result["keys"] == 2
+        assert sorted(result["notes"]) == [
+            "left out of 1 keys: RDB version 6 has no expiry of hash fields",
+            "left out of 1 keys: RDB version 6 has no streams",
+            "left out of 1 libraries: RDB version 6 has no functions",
+        ]
+        assert ctl(*export, "12")["notes"] == []
+
+
 def test_following_a_server() -> None:
     """What is written after the copy arrives too, into a running server and into a directory."""
     directory = ServerProcess(diskkv())

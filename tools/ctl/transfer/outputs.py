@@ -10,6 +10,7 @@ from typing import BinaryIO
 from diskkv.codec.rdb_reader import RdbFunction, RdbKey
 from diskkv.codec.rdb_values import HashValue, RdbUnsupportedError
 from diskkv.codec.rdb_writer import RdbWriter
+from diskkv.services.dataset_export import note_lost, unsupported_text
 from tools.ctl.transfer.ascommands import function_command, key_commands
 from tools.ctl.transfer.commandfile import encode_command
 from tools.ctl.transfer.items import Command, Item, TransferError
@@ -117,8 +118,7 @@ class RdbSink:
 
     def put(self, item: Item) -> None:
         if isinstance(item, RdbFunction):
-            self._writer.function(item.code)
-            self._counts["functions"] += 1
+            self._add_function(item)
         elif isinstance(item, RdbKey):
             if item.part or not item.is_last:
                 raise TransferError("an RDB file takes values whole")
@@ -127,13 +127,22 @@ class RdbSink:
                 self._writer.select(item.db)
             self._add(item)
 
+    def _add_function(self, item: RdbFunction) -> None:
+        try:
+            self._writer.function(item.code)
+            self._counts["functions"] += 1
+        except RdbUnsupportedError as exc:
+            if not self._lossy:
+                raise unsupported(str(exc)) from exc
+            note_lost(self._lost, "libraries", exc)
+
     def _add(self, item: RdbKey) -> None:
         try:
             self._writer.add(item.key, item.value, item.expire_ms)
         except RdbUnsupportedError as exc:
             if not self._lossy:
-                raise unsupported(f"key {item.key!r}: {exc}") from exc
-            self._lost[str(exc)] = self._lost.get(str(exc), 0) + 1
+                raise unsupported(unsupported_text("keys", item.key, exc)) from exc
+            note_lost(self._lost, "keys", exc)
             if not isinstance(item.value, HashValue):
                 return
             fields = [(name, data, 0) for name, data, _ in item.value.entries]
@@ -153,4 +162,4 @@ def unsupported(reason: str) -> TransferError:
 
 def lost_notes(lost: dict[str, int]) -> list[str]:
     """What was left out of the file, for the operator."""
-    return [f"left out of {count} keys: {reason}" for reason, count in lost.items()]
+    return [f"left out of {count} {reason}" for reason, count in lost.items()]
