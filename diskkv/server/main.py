@@ -46,7 +46,8 @@ def open_store(config: Config) -> Store:
         return MemoryStore()
     directory = Path(config.dir)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        # LevelDB makes its own, but when it may not, it says that a file is missing.
+        (directory / "leveldb").mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         message = f"cannot use {directory} as data directory: {exc.strerror}"
         raise ConfigError(message) from exc

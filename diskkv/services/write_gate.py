@@ -26,6 +26,8 @@ class WriteGate:
         self._engine = engine
         self._on_change = on_change
         self.failed: str | None = None
+        self.lacking: str | None = None
+        """What is missing for opening the failed store again."""
         self.low_space: str | None = None
         self.full: str | None = None
         """The error for commands that need space while there is more data than `maxdisk` allows."""
@@ -33,6 +35,8 @@ class WriteGate:
     @property
     def reason(self) -> str | None:
         """Why (some) writes are refused, None when they are not."""
+        if self.failed is not None and self.lacking is not None:
+            return f"{self.failed}; {self.lacking}"
         return self.failed or self.low_space
 
     def refusal(self) -> bytes:
@@ -51,6 +55,7 @@ class WriteGate:
     def store_failed(self, reason: str) -> None:
         """A commit or a sync failed."""
         self.failed = reason
+        self.lacking = None
         self._on_change()
 
     def check_space(self) -> None:
@@ -79,8 +84,11 @@ class WriteGate:
             return
         needed_bytes = 2 * self._config.leveldb_write_buffer_size + self._config.leveldb_max_file_size
         try:
-            if self._engine.store.persistent and self._free_bytes() < needed_bytes:
+            free_bytes = self._free_bytes() if self._engine.store.persistent else needed_bytes
+            if free_bytes < needed_bytes:
+                self.lacking = f"{free_bytes >> 20} MB are free on the disk, going on takes {needed_bytes >> 20} MB"
                 return
+            self.lacking = None
             self._engine.reopen()
         except (OSError, StorageError, ConfigError) as exc:
             self.failed = str(exc)

@@ -70,6 +70,10 @@ def test_a_failed_store_serves_reads_and_recovers(client: Client, monkeypatch: p
         patch.setattr(client.engine, "reopen", still_broken)
         gate.try_again()
     assert gate.reason == "still broken"
+    with monkeypatch.context() as patch:
+        patch.setattr(gate, "_free_bytes", lambda: 5 << 20)
+        gate.try_again()
+    assert gate.reason == "still broken; 5 MB are free on the disk, going on takes 16 MB"
     gate.try_again()
     assert gate.reason is None
     assert run(client, b"DEL", b"k") == b":1\r\n"
