@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from diskkv.codec.header import HASH, Header, Value, decode_header, expire_ms_of, next_field_expiry
-from diskkv.codec.keys import GARBAGE_OBJECT, expiry_row, garbage_row, header_prefix, prefix_successor
+from diskkv.codec.keys import GARBAGE_OBJECT, garbage_row, header_prefix, prefix_successor
 from diskkv.engine.rows import ABSENT, StagedIndex, merge
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ class Database:
         if old.__class__ is not bytes:
             if old.expire_ms:  # type: ignore[union-attr]
                 self._count_expires(-1)
-                engine.rows.delete(expiry_row(old.expire_ms, self.id, key))  # type: ignore[union-attr]
+                engine.unindex_expiry(old.expire_ms, self.id, key)  # type: ignore[union-attr]
             if reclaim and old.oid:  # type: ignore[union-attr]
                 engine.rows.put(garbage_row(GARBAGE_OBJECT, old.oid), b"")  # type: ignore[union-attr]
                 engine.has_garbage = True
@@ -278,11 +278,11 @@ class Database:
                 self._count_expires(-1)
                 if not has_timed_fields:
                     # The fields' entry may be this one.
-                    engine.rows.delete(expiry_row(old_ms, self.id, key))
+                    engine.unindex_expiry(old_ms, self.id, key)
             elif not old_ms or new_ms < old_ms:
                 # An entry may be early: when a time to live is extended the old entry stays, and the sweeper that
                 # meets it puts the later one. A session that is refreshed all the time so costs no index writes.
-                engine.index_expiry(new_ms, self.id, key)
+                engine.index_earlier(new_ms, self.id, key)
         if has_timed_fields:
             self._index_fields(key, new, old)  # type: ignore[arg-type]
         if isinstance(old, Header) and old.oid and not (isinstance(new, Header) and new.oid == old.oid):

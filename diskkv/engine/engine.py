@@ -43,6 +43,7 @@ from diskkv.errors import StorageError
 _OID_LEASE = 1 << 16
 """Object ids are leased from disk in blocks: one extra row every 65536 ids, at most that many unused after a crash."""
 
+_INDEXED_KEYS = 50_000
 _THINNED_ROWS = 10_000
 _COUNTED_OBJECTS = 10_000
 NEVER_MS = 1 << 62
@@ -82,6 +83,9 @@ class Engine:
         self.on_fields_expired: Callable[[Database, bytes, bool], None] | None = None
         """Called after fields of a key expired, with whether that was the end of the key."""
         self.expired_fields = 0
+        self.indexed: dict[tuple[int, bytes], int] = {}
+        """The time of the latest entry in the expiry index by (database id, key), for keys that got one lately. Without
+        it a time to live that jitters would leave an entry behind every time that it gets shorter."""
         self.on_miss: Callable[[Database, bytes], None] | None = None
         self.on_new: Callable[[Database, bytes], None] | None = None
         self.on_open: Callable[[Database], None] | None = None
@@ -290,6 +294,8 @@ class Engine:
         self.rows.clear_staged()
         self.journal.clear()
         self.turn += 1
+        if len(self.indexed) > _INDEXED_KEYS:
+            self.indexed.clear()
         if self._segments_changed:
             self._segments_changed = False
             used = {id(database.segment) for database in self.databases.values()} | {id(self.rows.segment)}
@@ -322,7 +328,28 @@ class Engine:
         if at_ms < self.next_expiry_ms:
             self.next_expiry_ms = at_ms
             self.swept_ms = min(self.swept_ms, at_ms)
+        name = (db_id, key)
+        self.journal.append((self.indexed, name, self.indexed.get(name, ABSENT)))
+        self.indexed[name] = at_ms
         self.rows.put(expiry_row(at_ms, db_id, key), b"")
+
+    def index_earlier(self, at_ms: int, db_id: int, key: bytes) -> None:
+        """Have the sweeper look at `key` at `at_ms` or before: an entry that is there may do."""
+        known_ms = self.indexed.get((db_id, key))
+        if known_ms is None or known_ms > at_ms:
+            if known_ms is not None:
+                self.rows.delete(expiry_row(known_ms, db_id, key))
+            self.index_expiry(at_ms, db_id, key)
+
+    def unindex_expiry(self, at_ms: int, db_id: int, key: bytes) -> None:
+        """Take the entry out that a key with this time to live has, as far as it is known where it is."""
+        name = (db_id, key)
+        known_ms = self.indexed.get(name)
+        if known_ms is not None:
+            self.journal.append((self.indexed, name, known_ms))
+            del self.indexed[name]
+            at_ms = known_ms
+        self.rows.delete(expiry_row(at_ms, db_id, key))
 
     def expire(self, database: Database, key: bytes, value: Header) -> None:
         """Delete a value past its time (unless that is paused); always answers None."""
@@ -414,6 +441,7 @@ class Engine:
         for segment in self.cache.segments:
             segment.clear()
         self.mirrors.clear()
+        self.indexed.clear()
         for index, db_id in self._stored_databases():
             database = self.database(index)
             if database.id != db_id:

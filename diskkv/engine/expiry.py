@@ -42,6 +42,9 @@ def _handle(engine: Engine, row: bytes) -> int:
     """Deal with one due entry; answers how many fields were deleted."""
     at_ms, db_id, key = decode_expiry_row(row)
     engine.rows.delete(row)
+    if engine.indexed.get((db_id, key)) == at_ms:
+        engine.journal.append((engine.indexed, (db_id, key), at_ms))
+        del engine.indexed[(db_id, key)]
     database = engine.by_id.get(db_id)
     value = database.peek(key) if database is not None else None
     if database is None or not isinstance(value, Header):
