@@ -112,6 +112,10 @@ def _field_expiry(wire: Wire, key: bytes) -> list[tuple[Command, Reply]]:
     return [(command, wire.call(*command))]
 
 
+_SORTED = (b"listpack", b"skiplist")
+"""SORT leaves a sorted set that it has read as a skiplist in Redis, whatever its size; here reading changes nothing."""
+
+
 def differences(
     subject: dict[bytes, KeyState], reference: dict[bytes, KeyState], *, compare_encoding: bool = True
 ) -> list[str]:
@@ -123,7 +127,7 @@ def differences(
         for (command, left), (_, right) in zip(mine, theirs, strict=False):
             if same_reply(command, left, right):
                 continue
-            if not compare_encoding and command[:2] == (b"OBJECT", b"ENCODING"):
+            if command[:2] == (b"OBJECT", b"ENCODING") and (not compare_encoding or (left, right) == _SORTED):
                 continue
             lines.append(f"{command!r}: subject {shorten(left)}, reference {shorten(right)}")
     return lines
