@@ -13,7 +13,7 @@ from diskkv.commands.runs import Columns, run_of
 from diskkv.commands.zset_replies import read as read_zset
 from diskkv.commands.zset_replies import score_bulk
 from diskkv.datatypes import hashes, lists, lists_edit, sets, zset_rows, zsets
-from diskkv.resp.reply import BULK_HEADS, ONE, ZERO, bulk
+from diskkv.resp.reply import BULK_HEADS, EMPTY_ARRAY, ONE, ZERO, bulk
 from diskkv.services.client import Client
 
 _FLAGS = (ZERO, ONE)
@@ -32,6 +32,14 @@ def _big_value(client: Client, keys: list[bytes], kind: int) -> Header | None:
     if value.__class__ is not Header or value.type != kind or value.value is not None:
         return None
     return value
+
+
+def _from_nothing(client: Client, keys: list[bytes], reply: bytes) -> list[bytes] | None:
+    """The replies to those who pop from keys that do not exist, as consumers of an empty queue do all the time."""
+    get = client.db.get
+    if any(get(key) is not None for key in set(keys)):
+        return None
+    return [reply] * len(keys)
 
 
 @run_of("hset", argc=4)
@@ -102,11 +110,12 @@ def spop_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several SPOPs of the same set."""
     keys = columns[1]
     header = _big_value(client, keys, SET)
+    if header is None:
+        return _from_nothing(client, keys, client.null)
     database = client.db
-    if header is not None:
-        popped = sets.pop_each(database, keys[0], header, len(keys))
-        if popped is not None:
-            return [bulk(member) for member in popped]
+    popped = sets.pop_each(database, keys[0], header, len(keys))
+    if popped is not None:
+        return [bulk(member) for member in popped]
     replies = []
     for key in keys:
         if header is None or header.value is not None:
@@ -134,7 +143,7 @@ def pop_run(client: Client, columns: Columns) -> list[bytes] | None:
     names, keys = columns
     header = _big_value(client, keys, LIST)
     if header is None:
-        return None
+        return _from_nothing(client, keys, client.null)
     return lists_edit.pop_entries(client.db, keys[0], header, len(keys), names[0][:1] in b"lL")
 
 
@@ -202,7 +211,9 @@ def zset_pop_run(client: Client, columns: Columns) -> list[bytes] | None:
     """Several ZPOPMINs or ZPOPMAXs of the same sorted set."""
     names, keys = columns
     header = _big_value(client, keys, ZSET)
-    if header is None or header.count <= len(keys) or client.resp == 3:
+    if header is None:
+        return _from_nothing(client, keys, EMPTY_ARRAY)
+    if header.count <= len(keys) or client.resp == 3:
         return None
     replies = []
     for member, score in zsets.pop(client.db, keys[0], header, names[0][-1:] in b"xX", len(keys)):
