@@ -48,6 +48,8 @@ def fill_all(wire: Wire) -> None:
     for number in range(20):
         call(wire, "SET", f"ttl:{number}", number, "PXAT", IN_FUTURE_MS + number)
     call(wire, "SET", "dying", "x", "PXAT", 1)
+    # A real server may keep it until it is looked at, and until then its RDB file has it.
+    call(wire, "EXISTS", "dying")
     for at in range(0, LARGE, 500):
         numbers = range(at, at + 500)
         call(wire, "RPUSH", "large:list", *[f"element {n}" for n in numbers])
