@@ -171,7 +171,7 @@ class Command:
     fine_durations: list[int] = field(init=False)
     """durations.fine, for dispatch."""
     run: RunHandler | None = None
-    """Executes pipelines of this command with `run_argc` arguments each, the name included."""
+    """Executes requests of this command with `run_argc` arguments each (the name included) as a whole; see runs.py."""
     run_argc: int = 0
     usec_ns: int = 0
     rejected_calls: int = 0

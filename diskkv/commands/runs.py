@@ -28,7 +28,7 @@ RUNS: dict[str, tuple[RunHandler, int]] = {}
 
 
 def run_of(*names: str, argc: int) -> Callable[[RunHandler], RunHandler]:
-    """Have pipelines of these commands with `argc` arguments each executed by the decorated function."""
+    """Have requests of these commands with `argc` arguments each executed together by the decorated function."""
 
     def register(function: RunHandler) -> RunHandler:
         for name in names:

@@ -3,7 +3,7 @@
 The policy is S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): a new entry waits
 in a small queue and only moves to the main one when it is read again before it reaches the end, or when it was evicted
 not long ago (the ghost list). A scan of the whole dataset thus flows through a tenth of the cache. A hit costs one set
-insertion, nothing is reordered.
+insertion, and nothing while there is room for more (`Segment.is_pressed`); nothing is reordered.
 
 A `Segment` is one dictionary with its queues: each database has one for its headers, and all element rows share one.
 Readers use `Segment.data` and `Segment.hits` directly (see Database.get). All segments of a `Cache` share one budget.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 
 import pytest
 
+from tests.crash.until_gone import UntilGone
 from tests.harness.servers import ServerProcess, running, subject_flavour
 from tests.harness.statemachine import scaled
-from tests.harness.wire import Simple, Wire, WireClosed, encode_command
+from tests.harness.wire import Simple, Wire, encode_command
 
 WRITERS = 3
 KEYS = 200
@@ -23,29 +23,15 @@ return redis.call('DEL', KEYS[1] .. ':inside')
 """
 
 
-class Caller(threading.Thread):
+class Caller(UntilGone):
     """One connection that runs the numbered script until the server is gone, with a function of the same number.
 
     `acknowledged` and `sent` are the numbers of the last scripts.
     """
 
     def __init__(self, server: ServerProcess, name: str, number: int, depth: int) -> None:
-        super().__init__(name=name)
-        self._server = server
-        self._depth = depth
+        super().__init__(server, name, depth)
         self.sent = self.acknowledged = number
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        """Run until the connection breaks; anything else that goes wrong is kept in `failure`."""
-        try:
-            with self._server.connect() as wire:
-                while True:
-                    self._round(wire)
-        except (WireClosed, OSError):
-            return
-        except BaseException as error:  # noqa: BLE001 - handed to the test's thread, which raises it
-            self.failure = error
 
     def _round(self, wire: Wire) -> None:
         requests = []

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 
 import pytest
 
+from tests.crash.until_gone import UntilGone
 from tests.harness.integrity import assert_sound
 from tests.harness.servers import ServerProcess, running, subject_flavour
 from tests.harness.statemachine import scaled
-from tests.harness.wire import Simple, Wire, WireClosed, encode_command
+from tests.harness.wire import Simple, Wire, encode_command
 
 WRITERS = 3
 KEYS = 8
 
 
-class Transactor(threading.Thread):
+class Transactor(UntilGone):
     """One connection that runs numbered transactions until the server is gone.
 
     Each sets `KEYS` keys to its number, appends the number to a list, moves money from one counter to another and
@@ -25,22 +25,8 @@ class Transactor(threading.Thread):
     """
 
     def __init__(self, server: ServerProcess, name: str, number: int, depth: int) -> None:
-        super().__init__(name=name)
-        self._server = server
-        self._depth = depth
+        super().__init__(server, name, depth)
         self.sent = self.acknowledged = number
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        """Run until the connection breaks; anything else that goes wrong is kept in `failure`."""
-        try:
-            with self._server.connect() as wire:
-                while True:
-                    self._round(wire)
-        except (WireClosed, OSError):
-            return
-        except BaseException as error:  # noqa: BLE001 - handed to the test's thread, which raises it
-            self.failure = error
 
     def _round(self, wire: Wire) -> None:
         requests = []

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.crash.until_gone import UntilGone
 from tests.harness.integrity import assert_sound
 from tests.harness.servers import ServerProcess
 from tests.harness.snapshot import scan_all
-from tests.harness.wire import ErrorReply, Simple, Wire, WireClosed, encode_command
+from tests.harness.wire import ErrorReply, Simple, Wire, encode_command
 
 GROUP_SIZE = 5
 
@@ -29,7 +29,7 @@ class Ledger:
     requests: int = 0
 
 
-class Writer(threading.Thread):
+class Writer(UntilGone):
     """One connection that writes until the server is gone.
 
     Args:
@@ -41,24 +41,10 @@ class Writer(threading.Thread):
     """
 
     def __init__(self, server: ServerProcess, name: str, seed: int, ledger: Ledger, depth: int = 1) -> None:
-        super().__init__(name=name)
-        self._server = server
+        super().__init__(server, name, depth)
         self._random = random.Random(seed)
         self._prefix = name.encode()
         self._ledger = ledger
-        self._depth = depth
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        """Write until the connection breaks; anything else that goes wrong is kept in `failure`."""
-        try:
-            with self._server.connect() as wire:
-                while True:
-                    self._round(wire)
-        except (WireClosed, OSError):
-            return
-        except BaseException as error:  # noqa: BLE001 - handed to the test's thread, which raises it
-            self.failure = error
 
     def _round(self, wire: Wire) -> None:
         current = {key: value for key, value in self._ledger.acknowledged.items() if value is not None}
