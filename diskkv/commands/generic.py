@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from diskkv.codec.header import TYPE_NAMES, Value, value_type, with_expiry
+from diskkv.codec.header import TYPE_NAMES, Value, value_type
 from diskkv.codec.keys import prefix_successor
 from diskkv.codec.numbers import parse_int64
 from diskkv.commands.registry import Flag, KeySpec, command
@@ -330,9 +330,3 @@ def _random_position(client: Client) -> bytes:
         if above - below == 1 and store.approximate_size_bytes(low + position, low + position + b"\xff") < 8192:
             break
     return position
-
-
-
-def set_expiry(database: Database, key: bytes, value: Value, expire_ms: int) -> None:
-    """Stage another time to live (absolute ms, 0: none) for a key."""
-    database.put(key, with_expiry(value, expire_ms), value)

@@ -363,7 +363,6 @@ def copy(engine: Engine, value: Value) -> Value:
     return Header(HASH, None, value.expire_ms, oid, value.count, value.ext)
 
 
-_ROW_BYTES = members.PREFIX_BYTES + 1
 _HEADER_BYTES = 24
 
 

@@ -14,7 +14,6 @@ from diskkv.datatypes.members import member_row
 from diskkv.engine.bulk import Bulk
 from diskkv.engine.database import Database
 
-_EXPIRES = b"\1"
 _PREFIX_BYTES = 10
 NEVER_MS = 1 << 62
 

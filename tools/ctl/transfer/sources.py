@@ -22,7 +22,6 @@ from tools.ctl.transfer.items import Command, Item, Source, TransferError
 
 PIECE_ELEMENTS = 2000
 _MANIFEST_MAX_BYTES = 1 << 20
-_MAX_NOTES = 20
 
 
 class FileSource:
