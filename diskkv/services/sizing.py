@@ -7,8 +7,8 @@ page cache serves what is not cached here. What Python itself takes comes off fi
 - two write buffers take a sixteenth: larger ones make fewer and larger tables in level 0, smaller ones stay in the
   processor's cache (LevelDBOptions has figures);
 - blocks of tables a tenth;
-- indexes and filters of open tables up to a half, as the dataset grows: a table that is not open costs three reads
-  more than one that is;
+- indexes and filters of open tables up to three quarters, as the dataset grows: a table that is not open costs three
+  reads more than one that is, for each of its thousands of rows, while its 100 KB hold no more than a hundred values;
 - values the rest: the cache gives way as the others grow (services/memory_budget.py).
 """
 
@@ -31,6 +31,8 @@ _LEAST_BYTES = 16 * MIB
 LEAST_CACHE_BYTES = MIB
 _TABLE_SHARE = 64
 """A table's index and filter take about this part of its size: 1.6 %."""
+_OPEN_TABLES = (3, 4)
+"""What part of the room open tables may take."""
 _TABLES = 2000
 """LevelDB looks at all tables now and then: with more than so many they get larger."""
 
@@ -48,7 +50,9 @@ def apply(config: Config, dataset_bytes: int) -> None:
     sizes = derive(budget_bytes(config), dataset_bytes)
     if not config.maxmemory:
         # Nothing takes back what the cache takes too much, so it gets less.
-        sizes["cache_size"] = sizes["cache_size"] * 2 // 3
+        cache_bytes = sizes["cache_size"]
+        open_bytes = min(sizes["leveldb_max_open_files"] * sizes["leveldb_max_file_size"], dataset_bytes) // _TABLE_SHARE
+        sizes["cache_size"] = max(min(cache_bytes * 2 // 3, cache_bytes - open_bytes), cache_bytes // 3)
     for attribute in _DERIVED:
         if attribute not in config.given:
             setattr(config, attribute, sizes[attribute])
@@ -73,13 +77,14 @@ def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
     write_buffer = _power_of_two(min(max(room // 32, MIB), 16 * MIB))
     block_cache = min(max(room // 10, 2 * MIB), 1024 * MIB)
     file_size = min(max(8 * MIB, 2 * _power_of_two(dataset_bytes // _TABLES)), 64 * MIB)
+    open_bytes = room * _OPEN_TABLES[0] // _OPEN_TABLES[1]
     parameter = BY_NAME["leveldb-max-open-files"].kind
     low, high = getattr(parameter, "low", 74), getattr(parameter, "high", 50_000)
     return {
         "leveldb_write_buffer_size": write_buffer,
         "leveldb_block_cache_size": block_cache,
         "leveldb_max_file_size": file_size,
-        "leveldb_max_open_files": min(max(room // 2 * _TABLE_SHARE // file_size, low), high),
+        "leveldb_max_open_files": min(max(open_bytes * _TABLE_SHARE // file_size, low), high),
         "cache_size": max(room - 2 * write_buffer - block_cache, LEAST_CACHE_BYTES),
     }
 
