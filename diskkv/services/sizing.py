@@ -51,7 +51,8 @@ def apply(config: Config, dataset_bytes: int) -> None:
     if not config.maxmemory:
         # Nothing takes back what the cache takes too much, so it gets less.
         cache_bytes = sizes["cache_size"]
-        open_bytes = min(sizes["leveldb_max_open_files"] * sizes["leveldb_max_file_size"], dataset_bytes) // _TABLE_SHARE
+        tables_bytes = sizes["leveldb_max_open_files"] * sizes["leveldb_max_file_size"]
+        open_bytes = min(tables_bytes, dataset_bytes) // _TABLE_SHARE
         sizes["cache_size"] = max(min(cache_bytes * 2 // 3, cache_bytes - open_bytes), cache_bytes // 3)
     for attribute in _DERIVED:
         if attribute not in config.given:
