@@ -52,6 +52,7 @@ class Bulk:
         for row, value in self._rows.items():
             batch.put(row, value)
         engine.store.write(batch)
+        engine.know_new_objects()
         self._rows.clear()
 
     def _stage(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from diskkv.codec.header import HASH, Header, Value, decode_header, expire_ms_of, next_field_expiry
 from diskkv.codec.keys import GARBAGE_OBJECT, garbage_row, header_prefix, prefix_successor
-from diskkv.engine.rows import ABSENT, StagedIndex, merge
+from diskkv.engine.rows import ABSENT, StagedIndex, Undo, merge
 
 if TYPE_CHECKING:
     from diskkv.engine.engine import Engine
@@ -114,7 +114,14 @@ class Database:
         record = self.read_row(row)
         return None if record is None else decode_header(record, row)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all keys that the store has are cached."""
+        return len(self.cached) == self.saved_counts[0]
+
     def _load(self, key: bytes) -> Value | None:
+        if len(self.cached) == self.saved_counts[0]:
+            return None
         row = self.prefix + key
         record = self.read_row(row)
         if record is None:
@@ -207,13 +214,17 @@ class Database:
         """Put short plain strings, whatever was there before; nobody may observe the database."""
         new = dict(zip(keys, values, strict=True))
         olds: list[Any] = list(map(self.cached.get, new))
-        if self.staged:
+        if self.staged and not self.staged.keys().isdisjoint(new):
             found = map(self.staged.get, new, repeat(ABSENT))
             olds = [cached if old is ABSENT else old for old, cached in zip(found, olds, strict=True)]
         made: list[bytes] = []
         if set(map(type, olds)) != _ONLY_PLAIN:
+            is_complete = self.is_complete
             for key, old in zip(list(new), olds, strict=True):
                 if old.__class__ is not bytes:
+                    if old is None and is_complete and key not in self.staged:
+                        made.append(key)
+                        continue
                     value = self.get(key)
                     if value is None:
                         made.append(key)
@@ -233,7 +244,10 @@ class Database:
             if engine.on_new is not None:
                 for key in made:
                     engine.on_new(self, key)
-        engine.journal.extend(zip(repeat(staged), new, map(staged.get, new, repeat(ABSENT))))
+        if staged and not staged.keys().isdisjoint(new):
+            engine.journal.extend(zip(repeat(staged), new, map(staged.get, new, repeat(ABSENT))))
+        else:
+            engine.journal.append((Undo(staged), list(new), None))
         staged.update(new)
         if self.segment.is_pressed:
             self.cache_hits.update(new)

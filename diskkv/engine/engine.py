@@ -125,6 +125,7 @@ class Engine:
         raw = self.store.get(SYSTEM_LEASE)
         self._next_oid = U64.unpack(raw)[0] if raw else 1
         self._oid_lease = self._next_oid
+        self.know_new_objects()
         raw = self.store.get(SYSTEM_DATABASE_LEASE)
         self._next_db_id: int = U32.unpack(raw)[0] if raw else 1
         for index, db_id in self._stored_databases():
@@ -171,6 +172,10 @@ class Engine:
             self.rows.put(SYSTEM_LEASE, U64.pack(self._oid_lease))
         self._next_oid = oid + 1
         return oid
+
+    def know_new_objects(self) -> None:
+        """The cache will know all rows of the objects that are made from now on (see Rows)."""
+        self.rows.know_from(self._next_oid)
 
     @property
     def oid_lease(self) -> int:
@@ -440,6 +445,7 @@ class Engine:
         self.store.reopen()
         for segment in self.cache.segments:
             segment.clear()
+        self.know_new_objects()
         self.mirrors.clear()
         self.indexed.clear()
         for index, db_id in self._stored_databases():

@@ -6,13 +6,13 @@ staged is visible to later reads and scans of the same turn, and reaches the sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice, repeat
 from typing import Any, Final
 
 from sortedcontainers import SortedList
 
-from diskkv.codec.keys import SCANNED_KINDS
+from diskkv.codec.keys import ELEMENT_TAG, SCANNED_KINDS, U64
 from diskkv.engine.cache import Segment
 from diskkv.engine.row_reader import RowReader
 from diskkv.engine.store import Store
@@ -95,10 +95,41 @@ def merge(
             yield key, new
 
 
-class Rows:
-    """Element and index rows by full row key. A value of None in `staged` deletes the row."""
+_NOTHING_KNOWN = b"\xff"
 
-    __slots__ = ("_index", "_journal", "_read", "_store", "cached", "hits", "segment", "staged")
+
+class Undo:
+    """Stands for a dictionary in the journal: undoes that many keys were added to it at once."""
+
+    __slots__ = ("_staged",)
+
+    def __init__(self, staged: dict[bytes, Any]) -> None:
+        self._staged = staged
+
+    def __setitem__(self, names: list[bytes], _: None) -> None:
+        for name in names:
+            del self._staged[name]
+
+
+class Rows:
+    """Element and index rows by full row key. A value of None in `staged` deletes the row.
+
+    All rows of objects that were made since `know_from` went through the cache (but for those of SCANNED_KINDS). As
+    long as it lost none of them, what is not there does not exist, and the store is not asked.
+    """
+
+    __slots__ = (
+        "_index",
+        "_journal",
+        "_known_from",
+        "_losses",
+        "_read",
+        "_store",
+        "cached",
+        "hits",
+        "segment",
+        "staged",
+    )
 
     def __init__(self, store: Store, reader: RowReader, segment: Segment, journal: Journal) -> None:
         self._store = store
@@ -109,6 +140,22 @@ class Rows:
         self.hits = segment.hits
         self.staged: dict[bytes, bytes | None] = {}
         self._index = StagedIndex(self.staged)
+        self._known_from = _NOTHING_KNOWN
+        self._losses = 0
+
+    def know_from(self, oid: int) -> None:
+        """No object with this id or a higher one has rows yet, neither in the store nor in the cache."""
+        self._known_from = ELEMENT_TAG + U64.pack(oid)
+        self._losses = self.segment.losses
+
+    def is_known(self, row: bytes) -> bool:
+        """Whether all rows of this one's object and kind are staged or cached."""
+        if row < self._known_from or not is_cached_row(row):
+            return False
+        if self._losses == self.segment.losses:
+            return True
+        self._known_from = _NOTHING_KNOWN
+        return False
 
     def get(self, row: bytes) -> bytes | None:
         """The value of a row, or None."""
@@ -120,6 +167,8 @@ class Rows:
             if self.segment.is_pressed:
                 self.hits.add(row)
             return value
+        if row >= self._known_from and self.is_known(row):
+            return None
         value = self._read(row)
         if value is not None and is_cached_row(row):
             self.segment.store(row, value)
@@ -134,16 +183,12 @@ class Rows:
         return self._read(row) if value is None else value
 
     def get_many(self, names: list[bytes]) -> list[bytes | None]:
-        """`get` of every row."""
+        """`get` of every row; all belong to the same object and kind."""
         found: list[Any] = list(map(self.cached.get, names))
         staged = self.staged
-        if staged:
-            for at, name in enumerate(names):
-                if name in staged:
-                    found[at] = staged[name]
-                elif found[at] is None:
-                    found[at] = self.get(name)
-        elif None in found:
+        if staged and not staged.keys().isdisjoint(names):
+            found = list(map(self.get, names))
+        elif None in found and not self.is_known(names[0]):
             get = self.get
             for at, value in enumerate(found):
                 if value is None:
@@ -152,10 +197,13 @@ class Rows:
             self.hits.update(names)
         return found
 
-    def put_many(self, values: dict[bytes, bytes]) -> None:
-        """Stage several rows."""
+    def put_many(self, values: Mapping[bytes, bytes | None]) -> None:
+        """Stage several rows; None deletes one."""
         staged = self.staged
-        self._journal.extend(zip(repeat(staged), values, map(staged.get, values, repeat(ABSENT))))
+        if staged and not staged.keys().isdisjoint(values):
+            self._journal.extend(zip(repeat(staged), values, map(staged.get, values, repeat(ABSENT))))
+        else:
+            self._journal.append((Undo(staged), list(values), None))
         staged.update(values)
 
     def put(self, row: bytes, value: bytes) -> None:

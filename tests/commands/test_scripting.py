@@ -118,6 +118,7 @@ def test_a_script_that_fails_keeps_what_it_wrote(session: Session) -> None:
 
 def test_a_failing_store_undoes_the_whole_script(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     session.run("SET kept v")
+    session.database.segment.clear()
 
     def fail(store: MemoryStore, row: bytes) -> bytes:
         raise StorageError("unreadable")

@@ -32,6 +32,31 @@ def test_accounting_is_exact_and_bounded(steps: list[tuple[str, int, int]]) -> N
         assert cache.size_bytes == sum(each.size_bytes for each in segments)
 
 
+@given(
+    turns=st.lists(st.dictionaries(st.integers(0, 30), st.none() | st.integers(0, 300), max_size=12), max_size=40),
+    limit=st.sampled_from([3000, 1 << 20]),
+)
+def test_storing_a_turn_is_the_same_as_one_after_the_other(
+    turns: list[dict[int, int | None]], limit: int
+) -> None:
+    at_once, singly = Cache(limit).segment(), Cache(limit).segment()
+    for turn in turns:
+        values = {b"%d" % number: None if size is None else b"x" * size for number, size in turn.items()}
+        at_once.hits.update(list(at_once.data)[:2])
+        at_once.store_all(values)
+        for key, value in values.items():
+            if value is None:
+                singly.discard(key)
+            else:
+                singly.store(key, value)
+        for each in (at_once, singly):
+            assert each.size_bytes == sum(entry_cost_bytes(k, v) for k, v in each.data.items()) <= limit
+            assert each.hits <= set(each.data)
+            assert not each.is_pressed or set(each.data) <= {*each._small, *each._main}
+        if limit > 3000:
+            assert at_once.data == singly.data
+
+
 def test_a_scan_leaves_the_hot_keys() -> None:
     cache = Cache(1000 * entry_cost_bytes(b"key:000000", b"v" * 100))
     segment = cache.segment()
@@ -57,6 +82,7 @@ def test_a_scan_leaves_the_hot_keys() -> None:
 def test_repeated_insertion_and_deletion_keeps_the_queues_short() -> None:
     cache = Cache(1 << 20)
     segment = cache.segment()
+    segment.press()
     for _ in range(50_000):
         segment.store(b"k", b"v")
         segment.discard(b"k")
