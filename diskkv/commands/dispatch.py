@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from diskkv.commands.registry import TABLE, Command, Flag
-from diskkv.commands.runs import Columns
+from diskkv.commands.runs import ANY, Columns
 from diskkv.engine.row_reader import ColdRead
 from diskkv.errors import CommandError, StorageError
 from diskkv.resp import reply
@@ -146,10 +146,11 @@ def execute_run(client: Client, entry: Command, columns: Columns) -> list[bytes]
 def _execute_alike(client: Client, requests: list[list[bytes]]) -> list[bytes] | None:
     """Execute requests as one run, if they have the same name and number of arguments and that is possible."""
     name = requests[0][0]
+    argc = len(requests[0])
     entry = client.fast.get(name)
-    if entry is None or entry.run_argc != len(requests[0]):
+    if entry is None or entry.run_argc not in (argc, ANY):
         return None
-    if list(map(len, requests)).count(entry.run_argc) != len(requests):
+    if list(map(len, requests)).count(argc) != len(requests):
         return None
     columns = list(map(list, zip(*requests, strict=True)))
     return execute_run(client, entry, columns) if columns[0].count(name) == len(requests) else None

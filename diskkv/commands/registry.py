@@ -171,7 +171,7 @@ class Command:
     fine_durations: list[int] = field(init=False)
     """durations.fine, for dispatch."""
     run: RunHandler | None = None
-    """Executes requests of this command with `run_argc` arguments each (the name included) as a whole; see runs.py."""
+    """Executes requests of this command with `run_argc` arguments each (the name included, see runs.py) as a whole."""
     run_argc: int = 0
     usec_ns: int = 0
     rejected_calls: int = 0

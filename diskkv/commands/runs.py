@@ -23,6 +23,9 @@ Columns = list[list[bytes]]
 
 RunHandler = Callable[["Client", Columns], "list[bytes] | None"]
 
+ANY = -1
+"""In the place of a number of arguments: the function takes any, the same for all requests, and checks it itself."""
+
 RUNS: dict[str, tuple[RunHandler, int]] = {}
 """The function and the number of arguments (with the name) that it takes, by the command's lower-case name."""
 

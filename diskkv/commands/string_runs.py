@@ -1,11 +1,12 @@
-"""Runs of GET, SET and INCR (see runs.py)."""
+"""Runs of GET, SET, MSET and INCR (see runs.py)."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from diskkv.codec.header import Value
-from diskkv.commands.runs import Columns, run_of
+from diskkv.commands.runs import ANY, Columns, run_of
 from diskkv.commands.string import string_reply
 from diskkv.datatypes.strings import INLINE_MAX_BYTES
 from diskkv.resp.reply import BULK_HEADS, OK
@@ -14,6 +15,7 @@ from diskkv.services.client import Client
 _SURE_DIGITS = 18
 """Fewer digits than that are a 64-bit integer."""
 _ZERO = 0x30
+_MSET_ARGUMENTS = 3
 _LONG_BYTES = 2048
 """The replies of a run are made at once: of longer strings they could take much memory."""
 
@@ -53,6 +55,18 @@ def set_run(client: Client, columns: Columns) -> list[bytes] | None:
         return None
     client.db.put_plain(keys, values)
     return [OK] * len(keys)
+
+
+@run_of("mset", argc=ANY)
+def mset_run(client: Client, columns: Columns) -> list[bytes] | None:
+    """Several MSETs of as many keys each."""
+    if len(columns) < _MSET_ARGUMENTS or not len(columns) & 1:
+        return None
+    values = list(chain.from_iterable(zip(*columns[2::2], strict=True)))
+    if max(map(len, values)) > INLINE_MAX_BYTES:
+        return None
+    client.db.put_plain(list(chain.from_iterable(zip(*columns[1::2], strict=True))), values)
+    return [OK] * len(columns[0])
 
 
 @run_of("incr", argc=2)

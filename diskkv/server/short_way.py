@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diskkv.commands.dispatch import execute_round, execute_run
-from diskkv.commands.runs import Columns
+from diskkv.commands.runs import ANY, Columns
 
 if TYPE_CHECKING:
     from diskkv.commands.registry import Command
@@ -24,11 +24,15 @@ _NO_REQUESTS: list[list[bytes]] = []
 
 
 class Run:
-    """The requests of one command that came in one turn, from clients that use the same database and protocol."""
+    """The requests of one command that came in one turn, from clients that use the same database and protocol.
 
-    __slots__ = ("database", "pipelines", "resp", "rows", "singles")
+    All have `argc` arguments.
+    """
 
-    def __init__(self, connection: Connection) -> None:
+    __slots__ = ("argc", "database", "pipelines", "resp", "rows", "singles")
+
+    def __init__(self, connection: Connection, argc: int) -> None:
+        self.argc = argc
         self.database = connection.db
         self.resp = connection.resp
         self.singles: list[Connection] = []
@@ -72,18 +76,24 @@ class ShortWay:
             size, requests, columns = taken
             if columns is not None:
                 entry = connection.fast.get(columns[0][0])
-                if entry is None or entry.run_argc != len(columns) or not self._join_run(entry, connection, columns):
+                if entry is None or not self._join_run(entry, connection, columns):
                     self._join_round(connection, list(map(list, zip(*columns, strict=True))))
             elif requests is not None:
                 connection.requests = requests
                 argv = requests[0]
+                argc = len(argv)
                 entry = connection.fast.get(argv[0]) if len(requests) == 1 else None
                 run = None
-                if entry is not None and entry.run_argc == len(argv):
+                if entry is not None and (entry.run_argc == argc or entry.run_argc == ANY):
                     run = self._runs.get(entry)
                     if run is None:
-                        run = self._runs[entry] = Run(connection)
-                if run is not None and run.database is connection.db and run.resp == connection.resp:
+                        run = self._runs[entry] = Run(connection, argc)
+                if (
+                    run is not None
+                    and run.argc == argc
+                    and run.database is connection.db
+                    and run.resp == connection.resp
+                ):
                     run.singles.append(connection)
                     run.rows.append(argv)
                 else:
@@ -125,10 +135,13 @@ class ShortWay:
         self.round.append((connection, requests, 0, min(len(requests), _ROUND_REQUESTS)))
 
     def _join_run(self, entry: Command, connection: Connection, columns: Columns) -> bool:
+        argc = len(columns)
+        if entry.run_argc != argc and entry.run_argc != ANY:
+            return False
         run = self._runs.get(entry)
         if run is None:
-            run = self._runs[entry] = Run(connection)
-        elif run.database is not connection.db or run.resp != connection.resp:
+            run = self._runs[entry] = Run(connection, argc)
+        elif run.argc != argc or run.database is not connection.db or run.resp != connection.resp:
             return False
         run.pipelines.append((connection, columns))
         return True

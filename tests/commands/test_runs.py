@@ -60,6 +60,7 @@ SHAPES = {
     "ping": (),
     "get": ("key",),
     "set": ("key", "member"),
+    "mset": ("key", "member", "key", "member"),
     "incr": ("key",),
     "hset": ("key", "member", "member"),
     "hget": ("key", "member"),

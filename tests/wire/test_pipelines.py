@@ -17,6 +17,7 @@ SCORES = ["1", "2.5", "-0", "inf", "3", "nan", "word"]
 SHAPES = {
     "GET": "k",
     "SET": "km",
+    "MSET": "kmkmkm",
     "INCR": "k",
     "LPUSH": "km",
     "RPUSH": "km",
@@ -58,8 +59,12 @@ def pipeline(rng: random.Random) -> list[list[str]]:
         name = rng.choice(list(SHAPES))
         if rng.random() < 0.2:
             values["m"] = [f"member:{number}" for number in range(50)]
+        shape = SHAPES[name]
+        if name == "MSET":
+            # Two or three keys, or a value too few.
+            shape = shape[: rng.choice([4, 6, 6, 5])]
         for _ in range(rng.randint(2, 40)):
-            commands.append([name, *(rng.choice(values[kind]) for kind in SHAPES[name])])
+            commands.append([name, *(rng.choice(values[kind]) for kind in shape)])
     if rng.random() < 0.1:
         commands = [["MULTI"], *commands, ["EXEC"]]
     return commands
@@ -109,6 +114,26 @@ def test_a_pipeline_serves_those_who_wait(subject: ServerProcess) -> None:
         assert wire.pipeline([["RPUSH", "queue", str(number)] for number in range(5)]) == [1, 1, 2, 3, 4]
         assert waiting.read_reply() == [b"queue", b"0"]
         assert is_nil(watching.pipeline([["MULTI"], ["LLEN", "queue"], ["EXEC"]])[-1])
+
+
+def test_clients_send_requests_of_different_lengths(subject: ServerProcess) -> None:
+    """At the same time, so that some of them come in one turn."""
+    pairs = [1, 2, 2, 3, 1, 2, 3, 3]
+    clients = [subject.connect() for _ in pairs]
+    try:
+        for turn in range(40):
+            for number, (client, count) in enumerate(zip(clients, pairs, strict=True)):
+                arguments = [f"{each}:{number}:{index}" for index in range(count) for each in ("key", turn)]
+                client.send("MSET", *arguments, *(["one"] if number == 4 and turn % 2 else []))
+            for number, client in enumerate(clients):
+                reply = client.read_reply()
+                assert (reply == Simple(b"OK")) is not (number == 4 and turn % 2)
+        for number, (client, count) in enumerate(zip(clients, pairs, strict=True)):
+            expected = [f"{38 if number == 4 else 39}:{number}:{index}".encode() for index in range(count)]
+            assert client.call("MGET", *(f"key:{number}:{index}" for index in range(count))) == expected
+    finally:
+        for client in clients:
+            client.close()
 
 
 def test_statistics_count_every_command_of_a_pipeline(subject: ServerProcess) -> None:
