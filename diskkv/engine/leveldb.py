@@ -94,6 +94,11 @@ class LevelDBStore:
             sync_path(path)
         sync_path(self.path)
 
+    @property
+    def database(self) -> Any:
+        """The plyvel.DB, another one after `reopen`."""
+        return self._db
+
     def get(self, key: bytes) -> bytes | None:
         try:
             value: bytes | None = self._db.get(key)

@@ -16,7 +16,7 @@ from resource import RUSAGE_THREAD, getrusage
 from time import perf_counter_ns
 from typing import Any
 
-from diskkv.engine.fetch_pool import Fetch, FetchPool, Ticket
+from diskkv.engine.fetch_pool import Fetch, FetchPool, NativePool, Ticket, open_pool
 from diskkv.engine.store import Store
 
 SLOW_READ_NS = 30_000
@@ -95,7 +95,8 @@ class RowReader:
         """Rows that are being read or were, and are needed; by their key."""
         self._new: list[Fetch] = []
         self._suspended: list[Ticket] = []
-        self._pool: FetchPool | None = None
+        self._pool: FetchPool | NativePool | None = None
+        self._event_fd = -1
         self._meter: Meter | None = None
         self._mark = 0
         self._blocks = getrusage(RUSAGE_THREAD).ru_inblock
@@ -170,10 +171,11 @@ class RowReader:
 
     # ---- threads
 
-    def start(self, threads: int, notify: Callable[[], None]) -> None:
-        """Use up to `threads` threads from now on; `notify` is called in one of them when `finished` is to be."""
+    def start(self, threads: int, event_fd: int) -> None:
+        """Use up to `threads` threads from now on; `event_fd` is an eventfd, for which see `await_rows`."""
         self._end_pool()
-        self._pool = FetchPool(self._store, threads, notify)
+        self._event_fd = event_fd
+        self._pool = open_pool(self._store, threads, event_fd)
 
     def request(self, owner: object, rows: Iterable[bytes]) -> Ticket:
         """Have rows read; `submit` must follow. They stay at hand until the ticket is released."""
@@ -202,6 +204,10 @@ class RowReader:
             new, self._new = self._new, []
             self._pool.submit(new)
 
+    def await_rows(self) -> bool:
+        """Whether `finished` may have something to answer; if not, the event is written when it does."""
+        return bool(self._suspended) or (self._pool is not None and self._pool.await_rows())
+
     def finished(self) -> list[Ticket]:
         """The tickets that miss nothing any more since the last call."""
         if self._pool is None:
@@ -209,22 +215,21 @@ class RowReader:
         suspended, self._suspended = self._suspended, []
         return suspended + self._complete(self._pool.finished())
 
-    def _complete(self, lists: list[list[Fetch]]) -> list[Ticket]:
+    def _complete(self, fetches: list[Fetch]) -> list[Ticket]:
         complete = []
-        for fetches in lists:
-            self.fetched += len(fetches)
-            for fetch in fetches:
-                fetch.is_done = True
-                if fetch.is_replaced:
-                    fetch.value = fetch.committed
-                    fetch.error = None
-                if not fetch.users:
-                    self._forget(fetch)
-                for ticket in fetch.tickets:
-                    ticket.missing -= 1
-                    if not ticket.missing:
-                        complete.append(ticket)
-                fetch.tickets.clear()
+        self.fetched += len(fetches)
+        for fetch in fetches:
+            fetch.is_done = True
+            if fetch.is_replaced:
+                fetch.value = fetch.committed
+                fetch.error = None
+            if not fetch.users:
+                self._forget(fetch)
+            for ticket in fetch.tickets:
+                ticket.missing -= 1
+                if not ticket.missing:
+                    complete.append(ticket)
+            fetch.tickets.clear()
         return complete
 
     def release(self, ticket: Ticket) -> None:
@@ -248,9 +253,9 @@ class RowReader:
         """
         if self._pool is not None and self.fetches:
             new, self._new = self._new, []
-            self._suspended += self._complete([*self._pool.drain(), new])
+            self._suspended += self._complete([*self._pool.drain(), *new])
             self.fetches.clear()
-            self._pool.notify()
+            os.eventfd_write(self._event_fd, 1)
 
     def close(self) -> None:
         """End the threads; every row is read at once from now on."""

@@ -73,9 +73,10 @@ class Reactor:
         """Called often while the server lives; set by the server."""
         instance.scripts.serve_others = self.serve_others
         self._rows_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        """Becomes readable when threads have read rows that parked clients wait for."""
-        self.epoll.register(self._rows_fd, _READ)
-        instance.parking.attach(lambda: os.eventfd_write(self._rows_fd, 1), self._has_others)
+        """Written when threads have read rows that parked clients wait for. Each write is an event; nobody reads it."""
+        self.epoll.register(self._rows_fd, _READ | select.EPOLLET)
+        instance.parking.attach(self._rows_fd, self._has_others)
+        self._fetches = instance.engine.reader.fetches
 
     def _configure_sync(self) -> None:
         self.sync_always = self.instance.config.appendfsync == "always"
@@ -140,7 +141,7 @@ class Reactor:
         slept = time.monotonic()
         slowlog_file = self.instance.slowlog.file
         while not self.stopping:
-            busy = bool(self._unfinished or self._streaming)
+            busy = self.is_busy
             events = poll(0 if busy else _LINGER_S, _MAX_EVENTS)
             if not events and not busy:
                 with trio.move_on_after(self._idle_s()) as self._sleep:
@@ -153,6 +154,11 @@ class Reactor:
             if time.monotonic() - slept > _YIELD_S:
                 await trio.lowlevel.checkpoint()
                 slept = time.monotonic()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is left to be done for which no event will come."""
+        return bool(self._unfinished or self._streaming or (self._fetches and self.instance.parking.await_rows()))
 
     def wake_up(self) -> None:
         """Have a turn soon: another task of the process left something to be done in one."""
@@ -175,6 +181,9 @@ class Reactor:
         short_way = self._short_way
         connections = self.connections
         unfinished, self._unfinished = self._unfinished, []
+        parking = self.instance.parking
+        if self._fetches or parking.clients:
+            self._resume_parked()
         stats = self.instance.stats
         full_at = stats.input_bytes + self.instance.config.turn_max_bytes
         for fd, event in events:
@@ -205,7 +214,6 @@ class Reactor:
                 self._resume(connection)
         if self.instance.has_work:
             self.instance.tick(bool(events))
-        parking = self.instance.parking
         if parking.active:
             parking.submit()
         self._finish()
@@ -216,9 +224,6 @@ class Reactor:
         listener = self.listeners.get(fd)
         if listener is not None:
             accept_all(self, listener)
-        elif fd == self._rows_fd:
-            os.eventfd_read(fd)
-            self._resume_parked()
 
     def _has_others(self) -> bool:
         return len(self._active) + self._short_way.connections > 1
@@ -266,8 +271,7 @@ class Reactor:
         for fd, event in self.epoll.poll(0, _MAX_EVENTS):
             connection = self.connections.get(fd)
             if connection is None:
-                if fd != self._rows_fd:
-                    self._accept(fd)
+                self._accept(fd)
             elif connection is not scripts.caller and not self._serve_at_once(connection, event):
                 self.drop(connection)
 

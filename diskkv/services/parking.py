@@ -191,13 +191,13 @@ class Parking:
 
     # ---- switching
 
-    def attach(self, notify: Callable[[], None], has_others: Callable[[], bool]) -> None:
+    def attach(self, event_fd: int, has_others: Callable[[], bool]) -> None:
         """There is somebody who resumes parked clients.
 
-        `notify` is called from other threads when `ready` is to be called; `has_others` says whether this turn serves
-        more than one client.
+        `event_fd` is written when rows have come, see `await_rows`; `has_others` says whether this turn serves more
+        than one client.
         """
-        self._reader.start(self._instance.config.cold_read_threads, notify)
+        self._reader.start(self._instance.config.cold_read_threads, event_fd)
         self._has_others = has_others
         self._attached = True
         self._configure()
@@ -323,6 +323,10 @@ class Parking:
         """Hand over what the commands of this turn need."""
         self._reader.submit()
 
+    def await_rows(self) -> bool:
+        """Whether `ready` is to be called; if not, the event is written when it is."""
+        return self._reader.await_rows()
+
     def ready(self) -> list[Client]:
         """The clients whose rows are there, so that their requests go on."""
         clients: list[Client] = []
@@ -335,7 +339,8 @@ class Parking:
             self.clients -= 1
             assert reads.meter is not None
             for fetch in ticket.fetches:
-                reads.meter.note_fetched(fetch.from_disk)
+                if fetch.from_disk is not None:
+                    reads.meter.note_fetched(fetch.from_disk)
             clients.append(client)
         if clients:
             self._resumed += clients

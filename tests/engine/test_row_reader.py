@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 from collections.abc import Iterator
 
@@ -37,8 +39,8 @@ class Fixture:
         self.store = Store()
         self.journal: list[object] = []
         self.reader = RowReader(self.store, self.journal)
-        self.notified = threading.Event()
-        self.reader.start(2, self.notified.set)
+        self.event_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        self.reader.start(2, self.event_fd)
 
     def put(self, row: bytes, value: bytes | None) -> None:
         batch = self.store.batch()
@@ -57,10 +59,16 @@ class Fixture:
         self.store.gate.set()
         owners = []
         while any(not fetch.is_done for fetch in self.reader.fetches.values()):
-            assert self.notified.wait(TIMEOUT_S)
-            self.notified.clear()
+            assert self.reader.await_rows() or self.is_notified()
             owners += [ticket.owner for ticket in self.reader.finished()]
         return owners
+
+    def is_notified(self) -> bool:
+        """Wait for the event."""
+        if not select.select([self.event_fd], [], [], TIMEOUT_S)[0]:
+            return False
+        os.eventfd_read(self.event_fd)
+        return True
 
 
 @pytest.fixture
@@ -69,6 +77,7 @@ def rows() -> Iterator[Fixture]:
     yield made
     made.store.gate.set()
     made.reader.close()
+    os.close(made.event_fd)
 
 
 def test_a_command_may_wait_only_where_it_is_allowed_and_before_it_stages(rows: Fixture) -> None:
@@ -152,7 +161,8 @@ def test_suspending_waits_for_the_threads_and_answers_all(rows: Fixture) -> None
     rows.reader.request("not begun", [b"b"])
     rows.store.gate.set()
     rows.reader.suspend()
-    assert rows.notified.is_set()
+    assert rows.is_notified()
+    assert rows.reader.await_rows()
     assert [ticket.owner for ticket in rows.reader.finished()] == ["under way", "not begun"]
     assert rows.reader.fetches == {}
 

@@ -103,8 +103,9 @@ class Server:
                 got += sock.recv(1 << 20)
             if len(got) >= size:
                 return got
-            events = self.reactor.epoll.poll(0 if self.reactor._unfinished else TIMEOUT_S, 1024)
-            assert events or self.reactor._unfinished, f"nothing came after {got!r}"
+            busy = self.reactor.is_busy
+            events = self.reactor.epoll.poll(0 if busy else TIMEOUT_S, 1024)
+            assert events or busy, f"nothing came after {got!r}"
             self.reactor.turn(events)
 
     def call(self, *commands: str) -> bytes:
@@ -361,7 +362,7 @@ def test_a_client_that_shut_its_side_gets_its_answer(server: Server) -> None:
     server.store.open()
     assert server.turns(sock, 7) == b"$1\r\n1\r\n"
     while not connection.gone:
-        server.reactor.turn(server.reactor.epoll.poll(0 if server.reactor._unfinished else TIMEOUT_S))
+        server.reactor.turn(server.reactor.epoll.poll(0 if server.reactor.is_busy else TIMEOUT_S))
 
 
 def test_killing_a_parked_client(server: Server) -> None:

@@ -1,0 +1,175 @@
+"""Threads that read rows, compiled and in Python: every row once, the loop is told, and closing is safe."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+import plyvel
+import pytest
+
+from diskkv.engine import fetch_pool
+from diskkv.engine.fetch_pool import Fetch, FetchPool, NativePool, open_pool
+from diskkv.engine.leveldb import LevelDBOptions, LevelDBStore
+from diskkv.engine.memory import MemoryStore
+from diskkv.errors import CorruptionError, StorageError
+
+TIMEOUT_MS = 20_000
+ROWS = 500
+POOLS = [
+    FetchPool,
+    pytest.param(
+        NativePool, marks=pytest.mark.skipif(fetch_pool.native is None, reason="the compiled module needs a C compiler")
+    ),
+]
+
+
+def row(number: int) -> bytes:
+    return b"row:%d" % number
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LevelDBStore]:
+    made = LevelDBStore(tmp_path / "leveldb", LevelDBOptions(compression=False))
+    batch = made.batch()
+    for number in range(ROWS):
+        batch.put(row(number), b"%d" % number * 100)
+    made.write(batch)
+    yield made
+    made.close()
+
+
+class Loop:
+    """What the server's loop does with a pool."""
+
+    def __init__(self, kind: type[FetchPool | NativePool], store: LevelDBStore, threads: int = 4) -> None:
+        self.event_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        if kind is NativePool:
+            opened = open_pool(store, threads, self.event_fd)
+            assert isinstance(opened, NativePool)
+            self.pool: FetchPool | NativePool = opened
+        else:
+            self.pool = FetchPool(store, threads, self.event_fd)
+        self._poll = select.epoll()
+        self._poll.register(self.event_fd, select.EPOLLIN | select.EPOLLET)
+
+    def wait(self) -> list[Fetch]:
+        if not self.pool.await_rows():
+            assert self._poll.poll(TIMEOUT_MS / 1000), "nothing was announced"
+        return self.pool.finished()
+
+    def read(self, *rows: bytes) -> dict[bytes, Fetch]:
+        self.pool.submit([Fetch(item) for item in rows])
+        found: dict[bytes, Fetch] = {}
+        while len(found) < len(rows):
+            found |= {fetch.row: fetch for fetch in self.wait()}
+        return found
+
+    def close(self) -> None:
+        self.pool.close()
+        self._poll.close()
+        os.close(self.event_fd)
+
+
+@pytest.fixture(params=POOLS)
+def loop(request: pytest.FixtureRequest, store: LevelDBStore) -> Iterator[Loop]:
+    made = Loop(request.param, store)
+    yield made
+    made.close()
+
+
+def test_every_row_is_answered_once(loop: Loop) -> None:
+    for _ in range(5):
+        found = loop.read(*map(row, range(ROWS)))
+        assert {key: fetch.value for key, fetch in found.items()} == {row(n): b"%d" % n * 100 for n in range(ROWS)}
+        assert loop.pool.finished() == []
+    assert any(fetch.from_disk is False for fetch in found.values())
+
+
+def test_rows_one_at_a_time_are_announced_each(loop: Loop) -> None:
+    for number in range(ROWS):
+        assert loop.read(row(number))[row(number)].value == b"%d" % number * 100
+
+
+def test_a_row_that_is_not_there_is_none(loop: Loop) -> None:
+    found = loop.read(b"nothing", b"", row(1))
+    assert found[b"nothing"].value is None and found[b"nothing"].error is None
+    assert found[b""].value is None
+    assert found[row(1)].value == b"1" * 100
+
+
+def test_draining_waits_for_all(loop: Loop) -> None:
+    assert loop.pool.drain() == []
+    for size in (1, 100):
+        loop.pool.submit([Fetch(row(number)) for number in range(size)])
+        assert sorted(fetch.row for fetch in loop.pool.drain()) == sorted(map(row, range(size)))
+        assert not loop.pool.await_rows()
+
+
+def test_what_is_under_way_when_the_pool_ends_is_let_go(store: LevelDBStore) -> None:
+    for param in POOLS:
+        kind = param if isinstance(param, type) else param.values[0]
+        if kind is NativePool and fetch_pool.native is None:
+            continue
+        loop = Loop(kind, store)
+        loop.pool.submit([Fetch(row(number)) for number in range(ROWS)])
+        loop.close()
+
+
+def test_the_store_may_be_opened_anew(loop: Loop, store: LevelDBStore) -> None:
+    for number in range(3):
+        loop.read(row(1))
+        loop.pool.drain()
+        store.reopen()
+        assert loop.read(row(number))[row(number)].value == b"%d" % number * 100
+
+
+def test_a_closed_store_is_an_error(loop: Loop, store: LevelDBStore) -> None:
+    loop.read(row(1))
+    store.close()
+    found = loop.read(row(1), row(2))
+    assert all(isinstance(fetch.error, StorageError) for fetch in found.values())
+    store.reopen()
+    assert loop.read(row(2))[row(2)].value == b"2" * 100
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_damage_is_an_error(kind: type[FetchPool | NativePool], tmp_path: Path, store: LevelDBStore) -> None:
+    store.compact(b"", b"\xff")
+    store.close()
+    for table in store.path.glob("*.ldb"):
+        content = bytearray(table.read_bytes())
+        # A pointer to the wrong place in a block's footer is noticed without checksums.
+        content[: len(content) // 2] = b"\xff" * (len(content) // 2)
+        table.write_bytes(content)
+    store.reopen()
+    loop = Loop(kind, store)
+    found = loop.read(row(0), row(1))
+    assert all(isinstance(fetch.error, CorruptionError) for fetch in found.values())
+    loop.close()
+
+
+def test_only_an_open_database_is_read_natively(store: LevelDBStore, tmp_path: Path) -> None:
+    if fetch_pool.native is None:
+        assert isinstance(open_pool(store, 1, -1), FetchPool)
+        return
+    native = fetch_pool.native
+    assert native.use(plyvel._plyvel.__file__)
+    assert native.can_read(store.database)
+    for other in ("a text that is long enough", b"\0" * 100, [], {}, 12, object(), store, None.__class__):
+        assert not native.can_read(other)
+    database = plyvel.DB(str(tmp_path / "other"), create_if_missing=True)
+    assert native.can_read(database)
+    database.close()
+    assert not native.can_read(database)
+    assert not native.use(__file__)
+    assert not native.can_read(store.database)
+    assert native.use(plyvel._plyvel.__file__)
+
+
+def test_other_stores_are_read_by_pythons_threads() -> None:
+    pool = open_pool(MemoryStore(), 1, -1)
+    assert isinstance(pool, FetchPool)
+    pool.close()
