@@ -69,6 +69,14 @@ def collects_first(entry: Any) -> bool:
     return several_keys or (entry.name in _ELEMENTS and _ELEMENTS[entry.name][1] not in (_third, _fourth))
 
 
+def has_one_key(entry: Any) -> bool:
+    """Whether a command reads the header of its first argument, and no other key's."""
+    if entry.get_keys is not None or len(entry.keys) != 1:
+        return False
+    spec = entry.keys[0]
+    return spec.begin == 1 and not (spec.unknown or spec.keyword or _has_several(spec))
+
+
 def _has_several(spec: Any) -> bool:
     return spec.last != 0 or spec.keynum is not None
 

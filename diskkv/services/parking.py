@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from diskkv.engine.fetch_pool import Ticket
 from diskkv.engine.row_reader import ColdRead, EagerMeter, Meter
-from diskkv.services.needed_rows import add_needed, collects_first
+from diskkv.services.needed_rows import add_needed, collects_first, has_one_key
 
 if TYPE_CHECKING:
     from diskkv.services.client import Client
@@ -78,6 +78,7 @@ class ParkableCommand:
         self.flag_names = entry.flag_names
         self.can_repeat = entry.group not in _NOT_REPEATED
         self.collects_first = not self.can_repeat or collects_first(entry)
+        self.needs_header = self.can_repeat and has_one_key(entry)
         self.let_read = parking.engine.reader.allow if self.can_repeat else parking.engine.reader.watch
         self.usec_ns = 0
         self.fine_durations = _NO_DURATIONS
@@ -92,6 +93,8 @@ class ParkableCommand:
     def run(self, client: Client, columns: list[list[bytes]]) -> list[bytes] | None:
         """Requests as a whole; None, for one after the other, when rows are not in memory."""
         entry = self.entry
+        if self.needs_header and self.meter.hands_over and not all(map(client.db.cached.__contains__, columns[1])):
+            return None
         start_ns = perf_counter_ns()
         self._reader.allow(self.meter)
         try:
@@ -124,8 +127,17 @@ class ParkableCommand:
         reader = engine.reader
         meter = self.meter
         let_read = self.let_read
+        needs_header = self.needs_header
 
         def run(client: Client, argv: list[bytes]) -> Any:
+            if needs_header and meter.hands_over and client.reads is None:
+                # The common case, without trying in vain.
+                database = client.db
+                key = argv[1]
+                if key not in database.cached and key not in database.staged:
+                    row = database.prefix + key
+                    if not reader.is_at_hand(row) and parking.park(client, None, meter, argv, row):
+                        return HELD
             if self.collects_first and meter.hands_over and parking.park(client, entry, meter, argv):
                 return HELD
             start_ns = perf_counter_ns()
@@ -266,7 +278,10 @@ class Parking:
         return result
 
     def park(self, client: Client, entry: Any, meter: Meter, argv: list[bytes], row: bytes | None = None) -> bool:
-        """Put the client's command off and have its rows fetched, `row` among them; False when it has to run now."""
+        """Put the client's command off and have its rows fetched, `row` among them; False when it has to run now.
+
+        Without an `entry` the row is all that it needs as far as is known.
+        """
         reads: Reads | None = client.reads
         if self._mode == "never" or not client.can_park or (reads is not None and reads.rounds >= _ROUNDS):
             return False
@@ -276,7 +291,9 @@ class Parking:
         if self._mode == "auto" and (self._is_alone(client) or len(self._reader.fetches) > _FETCHED_ROWS):
             return False
         rows: dict[bytes, None] = {} if row is None else {row: None}
-        if entry.name == "exec":
+        if entry is None:
+            pass
+        elif entry.name == "exec":
             commands = () if client.transaction is None else client.transaction.commands
             for queued, arguments in commands:
                 add_needed(rows, client.db, queued, arguments)

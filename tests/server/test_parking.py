@@ -471,3 +471,31 @@ def test_with_parking_off_everything_is_read_at_once() -> None:
     assert server.store.reads == []
     assert not server.instance.parking.active
     server.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"), [("GET a", b"$1\r\n1\r\n"), ("LLEN list", b":1\r\n"), ("INCR a", b":2\r\n")]
+)
+def test_a_command_of_one_key_is_put_off_without_being_tried(server: Server, command: str, reply: bytes) -> None:
+    server.call("SET a 1")
+    server.call("RPUSH list x")
+    entry = server.instance.commands[command.split()[0].lower()]
+    run = entry.fn
+    tried = []
+
+    def note(client: object, argv: list[bytes]) -> bytes:
+        tried.append(argv)
+        return run(client, argv)
+
+    parkable = server.instance.parking.parkable(entry)
+    entry.fn = note
+    parkable.fn = parkable._make(server.instance.parking)
+    entry.fn = run
+    sock, _ = server.client()
+    sock.sendall(line(command))
+    server.turn()
+    server.store.await_reads(1)
+    assert tried == []
+    server.store.open()
+    assert server.turns(sock, len(reply)) == reply
+    assert len(tried) == 1
