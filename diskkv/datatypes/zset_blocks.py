@@ -82,7 +82,6 @@ class _Memory:
         self._blocks += len(group.counts) + _GROUP_COST_BLOCKS
         while self._blocks > self._limit and len(self._loaded) > 1:
             old_index, old = self._loaded.popleft()
-            old_index.stage_counts()
             self._blocks -= len(old.counts) + _GROUP_COST_BLOCKS
             old.borders = None
             old.counts = []
@@ -95,9 +94,6 @@ class _Memory:
 
 class RankIndex:
     """The mirror of one set's blocks. `position` arguments are `sub`s of KIND_ZSET_SCORE rows.
-
-    While `unstaged` is a set, changed counts are staged by `stage_counts` only, once for many members; it holds the
-    borders of the blocks. That is for use within one command: a rollback drops the mirror.
 
     `low` and `high` are positions at the two ends, read ahead for pops: all members up to the last of `low`, and all
     members from the first of `high` on, in order; empty when not known.
@@ -118,7 +114,6 @@ class RankIndex:
         "rows",
         "scores",
         "scores_end",
-        "unstaged",
     )
 
     def __init__(self, engine: Engine, oid: int, memory: _Memory) -> None:
@@ -137,7 +132,6 @@ class RankIndex:
         """The groups' borders, for bisection."""
         self.low: list[bytes] = []
         self.high: list[bytes] = []
-        self.unstaged: set[bytes] | None = None
 
     # ---- making and reading
 
@@ -207,11 +201,8 @@ class RankIndex:
         count = counts[block] + 1
         counts[block] = count
         group.total += 1
-        if self.unstaged is not None:
-            self.unstaged.add(borders[block])
-        else:
-            rows.put(self._block_prefix + borders[block], _pack(count))
-            rows.put(self._group_prefix + group.border, _pack(group.total))
+        rows.put(self._block_prefix + borders[block], _pack(count))
+        rows.put(self._group_prefix + group.border, _pack(group.total))
         if count > BLOCK_MEMBERS:
             self._split_block(at, block, position)
         low = self.low
@@ -238,15 +229,11 @@ class RankIndex:
         block = bisect_right(borders, position) - 1
         count = counts[block] - 1
         if count < 0:
-            message = f"a block of sorted set object {self.oid} has less members than it counts"
-            raise CorruptionError(message)
+            raise self._too_few()
         counts[block] = count
         group.total -= 1
-        if self.unstaged is not None:
-            self.unstaged.add(borders[block])
-        else:
-            rows.put(self._block_prefix + borders[block], _pack(count))
-            rows.put(self._group_prefix + group.border, _pack(group.total))
+        rows.put(self._block_prefix + borders[block], _pack(count))
+        rows.put(self._group_prefix + group.border, _pack(group.total))
         if count < _FEW_MEMBERS:
             self._merge_block(at, block)
         low = self.low
@@ -263,23 +250,92 @@ class RankIndex:
             if high[found] == position:
                 del high[found]
 
-    def stage_counts(self) -> None:
-        """Stage the counts of the blocks that are `unstaged`, and of their groups."""
-        if not self.unstaged:
-            return
-        put = self.rows.put
-        changed: set[int] = set()
-        for border in self.unstaged:
-            at = bisect_right(self._borders, border) - 1
-            borders, counts = self._blocks_of(at)
-            block = bisect_left(borders, border)
-            # A block that was merged with another one since is not there any more.
-            if block < len(borders) and borders[block] == border:
-                put(self._block_prefix + border, _pack(counts[block]))
-            changed.add(at)
-        for at in changed:
-            put(self._group_prefix + self.groups[at].border, _pack(self.groups[at].total))
-        self.unstaged.clear()
+    def change(self, added: list[bytes], removed: list[bytes]) -> None:
+        """Members were staged at `added` and deleted at `removed`; all of these positions are different.
+
+        As `insert` and `remove` of each, at less cost: every count that changes is staged once.
+        """
+        self._journal.append((self.mirrors, self.oid, None))
+        uneven: list[bytes] = []
+        if len(self.groups) == 1:
+            uneven = self._count(0, added, removed)
+        else:
+            by_group: dict[int, tuple[list[bytes], list[bytes]]] = {}
+            for side, positions in enumerate((added, removed)):
+                for position in positions:
+                    at = bisect_right(self._borders, position) - 1
+                    by_group.setdefault(at, ([], []))[side].append(position)
+            for at, (more, less) in by_group.items():
+                uneven += self._count(at, more, less)
+        if uneven:
+            highest = max(added, default=b"")
+            # First all that are too large: one that is too small must not be united with one of these.
+            for border in uneven:
+                at, block = self._find(border)
+                if self._blocks_of(at)[1][block] > BLOCK_MEMBERS:
+                    self._split_block(at, block, highest)
+            for border in uneven:
+                at, block = self._find(border)
+                if self._blocks_of(at)[1][block] < _FEW_MEMBERS:
+                    self._merge_block(at, block)
+        if self.low:
+            self._follow_low(added, removed)
+        if self.high:
+            self._follow_high(added, removed)
+
+    def _find(self, position: bytes) -> tuple[int, int]:
+        """(group, block) of a position."""
+        at = bisect_right(self._borders, position) - 1
+        return at, bisect_right(self._blocks_of(at)[0], position) - 1
+
+    def _count(self, at: int, added: list[bytes], removed: list[bytes]) -> list[bytes]:
+        """Change the counts of one group's blocks; the borders of those that got too large or small are answered."""
+        borders, counts = self._blocks_of(at)
+        more = [bisect_right(borders, position) - 1 for position in added]
+        less = [bisect_right(borders, position) - 1 for position in removed]
+        for block in more:
+            counts[block] += 1
+        for block in less:
+            counts[block] -= 1
+        group = self.groups[at]
+        group.total += len(more) - len(less)
+        prefix = self._block_prefix
+        rows = {self._group_prefix + group.border: _pack(group.total)}
+        uneven = []
+        for block in {*more, *less}:
+            count = counts[block]
+            if not _FEW_MEMBERS <= count <= BLOCK_MEMBERS:
+                if count < 0:
+                    raise self._too_few()
+                uneven.append(borders[block])
+            rows[prefix + borders[block]] = _pack(count)
+        self.rows.put_many(rows)
+        return uneven
+
+    def _too_few(self) -> CorruptionError:
+        return CorruptionError(f"a block of sorted set object {self.oid} has less members than it counts")
+
+    def _follow_low(self, added: list[bytes], removed: list[bytes]) -> None:
+        low = self.low
+        last = low[-1]
+        gone = {position for position in removed if position <= last}
+        if gone:
+            low = [position for position in low if position not in gone]
+        more = [position for position in added if position < last]
+        if more:
+            low = sorted(low + more)
+        self.low = low[: _MOST_AHEAD // 2] if len(low) > _MOST_AHEAD else low
+
+    def _follow_high(self, added: list[bytes], removed: list[bytes]) -> None:
+        high = self.high
+        first = high[0]
+        gone = {position for position in removed if position >= first}
+        if gone:
+            high = [position for position in high if position not in gone]
+        more = [position for position in added if position > first]
+        if more:
+            high = sorted(high + more)
+        self.high = high[-(_MOST_AHEAD // 2) :] if len(high) > _MOST_AHEAD else high
 
     def remove_all(self, positions: Sequence[bytes]) -> None:
         """The members at these positions, which ascend, were deleted; costs little more for each than for a block."""
@@ -302,8 +358,7 @@ class RankIndex:
             counts[block] -= upto - done
             group.total -= upto - done
             if counts[block] < 0:
-                message = f"a block of sorted set object {self.oid} has less members than it counts"
-                raise CorruptionError(message)
+                raise self._too_few()
             rows.put(self._block_prefix + borders[block], _pack(counts[block]))
             rows.put(self._group_prefix + group.border, _pack(group.total))
             if counts[block] < _FEW_MEMBERS:
@@ -311,7 +366,10 @@ class RankIndex:
             done = upto
 
     def _split_block(self, at: int, block: int, inserted: bytes) -> None:
-        """Halve a block that is too large; when it grew at the end of the set it keeps all but the last member."""
+        """Cut a block that is too large in parts of the same size; `inserted` is the highest position that is new.
+
+        When it grew at the end of the set all parts but the last one are full.
+        """
         group = self.groups[at]
         borders, counts = self._blocks_of(at)
         count = counts[block]
@@ -321,15 +379,20 @@ class RankIndex:
         if len(found) != count:
             message = f"a block of sorted set object {self.oid} counts {count} members and has {len(found)}"
             raise CorruptionError(message)
-        keep = count - 1 if stop is self.scores_end and found[-1].endswith(inserted) else count // 2
+        if stop is self.scores_end and found[-1] == prefix + inserted:
+            starts = list(range(0, count, BLOCK_MEMBERS))
+        else:
+            parts = count // BLOCK_MEMBERS + 1
+            starts = [count * part // parts for part in range(parts)]
         size = len(prefix)
-        border = shortest_border(found[keep - 1][size:], found[keep][size:])
-        borders.insert(block + 1, border)
-        counts[block : block + 1] = [keep, count - keep]
-        self._memory.grown(1)
+        new = [shortest_border(found[start - 1][size:], found[start][size:]) for start in starts[1:]]
+        sizes = [stop - start for start, stop in zip(starts, [*starts[1:], count], strict=True)]
         put = self.rows.put
-        put(self._block_prefix + borders[block], _pack(keep))
-        put(self._block_prefix + border, _pack(count - keep))
+        for border, members in zip([borders[block], *new], sizes, strict=True):
+            put(self._block_prefix + border, _pack(members))
+        borders[block + 1 : block + 1] = new
+        counts[block : block + 1] = sizes
+        self._memory.grown(len(new))
         if len(borders) > GROUP_BLOCKS:
             self._split_group(at, group, borders, counts)
 
@@ -337,7 +400,10 @@ class RankIndex:
         return self.scores + self._borders[at + 1] if at + 1 < len(self._borders) else self.scores_end
 
     def _split_group(self, at: int, group: _Group, borders: list[bytes], counts: list[int]) -> None:
-        keep = len(borders) - 8 if at + 1 == len(self.groups) else len(borders) // 2
+        keep = len(borders) // 2
+        if at + 1 == len(self.groups):
+            keep = max(keep, len(borders) - 8)
+        keep = min(keep, GROUP_BLOCKS)
         new = _Group(borders[keep], sum(counts[keep:]))
         new.borders = borders[keep:]
         new.counts = counts[keep:]
@@ -349,6 +415,8 @@ class RankIndex:
         self.rows.put(self._group_prefix + group.border, _pack(group.total))
         self.rows.put(self._group_prefix + new.border, _pack(new.total))
         self._memory.loaded(self, new)
+        if len(new.counts) > GROUP_BLOCKS:
+            self._split_group(at + 1, new, new.borders, new.counts)
 
     def _merge_block(self, at: int, block: int) -> None:
         """Unite a block of few members with a neighbour when both together are small, always when it is empty."""

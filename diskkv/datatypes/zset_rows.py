@@ -16,7 +16,7 @@ a million members does not walk over their tombstones.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import compress, islice
 from struct import Struct
 from typing import Any
 
@@ -30,7 +30,6 @@ from diskkv.datatypes.zset_blocks import BLOCK_MEMBERS, RankIndex, index_of, new
 from diskkv.engine.bulk import Bulk
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
-from diskkv.engine.rows import ABSENT
 from diskkv.errors import CorruptionError
 
 Entry = tuple[bytes, float]
@@ -140,57 +139,76 @@ def put_each(database: Database, key: bytes, header: Header, members: list[bytes
 
     `header` is not to be used any more.
     """
+    last = dict(zip(members, scores, strict=True))
+    if len(last) < len(members) and 0.0 in scores:
+        # Which sign a zero gets depends on the score before it.
+        return _put_one_by_one(database, key, members, scores)
     engine = database.engine
     index: RankIndex = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
-    engine.journal.append((engine.mirrors, header.oid, None))
-    index.unstaged = set()
-    try:
-        is_new, ext, changed = _put_rows(engine, index, header.ext, members, scores)
-        index.stage_counts()
-    finally:
-        index.unstaged = None
-    added = sum(is_new)
-    if added or ext is not header.ext:
-        database.adjust(key, header, header.count + added, ext)
-    elif changed:
+    prefix = index.members
+    names = [prefix + xxh32_digest(member) + member for member in last]
+    before = engine.rows.get_many(names)
+    added, removed, ext = _put_rows(engine, index, header.ext, last, names, before)
+    if added:
+        index.change(added, removed)
+    new = before.count(None)
+    if new or ext is not header.ext:
+        database.adjust(key, header, header.count + new, ext)
+    elif added:
         database.touch(key)
+    if len(last) == len(members):
+        return [raw is None for raw in before]
+    missing = set(compress(last, [raw is None for raw in before]))
+    is_new = []
+    for member in members:
+        is_new.append(member in missing)
+        missing.discard(member)
     return is_new
 
 
 def _put_rows(
-    engine: Engine, index: RankIndex, ext: Any, members: list[bytes], scores: list[float]
-) -> tuple[list[bool], Any, bool]:
-    """Stage the rows of members: (which ones are new, the new ext, whether anything changed)."""
-    rows = engine.rows
-    get = rows.get
-    staged = rows.staged
-    journal = engine.journal
-    unpack = DOUBLE.unpack
-    member_rows, score_rows = index.members, index.scores
-    is_new: list[bool] = []
-    changed = False
-    for member, score in zip(members, scores, strict=True):
-        row = member_rows + xxh32_digest(member) + member
-        raw = get(row)
-        is_new.append(raw is None)
+    engine: Engine,
+    index: RankIndex,
+    ext: Any,
+    scores: dict[bytes, float],
+    names: list[bytes],
+    before: list[bytes | None],
+) -> tuple[list[bytes], list[bytes], Any]:
+    """Stage the rows of members, whose member rows are `names`: (positions they have now, positions left, new ext)."""
+    pack, unpack = _pack_double, DOUBLE.unpack
+    prefix = index.scores
+    rows: dict[bytes, bytes | None] = {}
+    added: list[bytes] = []
+    removed: list[bytes] = []
+    for (member, score), name, raw in zip(scores.items(), names, before, strict=True):
+        value = pack(score)
         if raw is not None:
-            before: float = unpack(raw)[0]
-            if before == score:
+            if raw == value:
                 continue
-            position = encode_double(before) + member
-            rows.delete(score_rows + position)
-            index.remove(position)
-        changed = True
-        position = encode_double(score) + member
-        journal.append((staged, row, staged.get(row, ABSENT)))
-        staged[row] = _pack_double(score)
-        row = score_rows + position
-        journal.append((staged, row, staged.get(row, ABSENT)))
-        staged[row] = b""
-        index.insert(position)
+            old: float = unpack(raw)[0]
+            if old == score:
+                continue
+            # Of a positive number, which most are, this is what encode_double makes.
+            position = (pack(-old) if old > 0.0 else encode_double(old)) + member
+            removed.append(position)
+            rows[prefix + position] = None
+        rows[name] = value
+        position = (pack(-score) if score > 0.0 else encode_double(score)) + member
+        added.append(position)
+        rows[prefix + position] = b""
         if ext is not None or score == 0.0:
             ext = _ext_with(ext, position, score)
-    return is_new, ext, changed
+    engine.rows.put_many(rows)
+    return added, removed, ext
+
+
+def _put_one_by_one(database: Database, key: bytes, members: list[bytes], scores: list[float]) -> list[bool]:
+    is_new = []
+    for member, score in zip(members, scores, strict=True):
+        header = database.get(key)
+        assert isinstance(header, Header)
+        is_new.append(put_one(database, key, header, member, score) > 0)
+    return is_new
 
 
 def insert(engine: Engine, header: Header, member: bytes, score: float) -> Header:
@@ -241,13 +259,12 @@ def _ext_with(ext: list[object] | None, position: bytes, score: float) -> list[o
 
 def delete(engine: Engine, header: Header, positions: Sequence[bytes]) -> Header:
     """Remove the members at these positions, which ascend; answers the new header (the count may be 0)."""
-    index = index_of(engine, header.oid)
-    discard = engine.rows.delete
-    members, scores = index.members, index.scores
-    for position in positions:
-        member = position[8:]
-        discard(members + xxh32_digest(member) + member)
-        discard(scores + position)
+    index: RankIndex = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
+    prefix = index.members
+    members = [position[8:] for position in positions]
+    rows = [prefix + xxh32_digest(member) + member for member in members]
+    rows += map(index.scores.__add__, positions)
+    engine.rows.put_many(dict.fromkeys(rows))
     if len(positions) == 1:
         index.remove(positions[0])
     else:
@@ -262,36 +279,35 @@ def delete(engine: Engine, header: Header, positions: Sequence[bytes]) -> Header
 
 def pop(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list[Entry], Header]:
     """Remove `count` (below the number of members) from one end: (outermost first, the new header)."""
-    if count > (_AHEAD_AT_TOP if highest else _AHEAD) // 2:
-        return _pop_many(engine, header, highest, count)
     index: RankIndex = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
-    discard = engine.rows.delete
-    negatives, low, high = header.ext or (0, b"", b"")
-    entries: list[Entry] = []
-    position = b""
-    for _ in range(count):
-        if highest:
-            ahead = index.high
-            if not ahead:
-                ahead = index.high = _read_high(engine, index, position or high)
-            position = ahead[-1]
-        else:
-            ahead = index.low
-            if not ahead:
-                ahead = index.low = _read_low(engine, index, position or low)
-            position = ahead[0]
-        member = position[8:]
-        entries.append((member, _exact(engine, index, position, negatives)))
-        discard(index.members + xxh32_digest(member) + member)
-        discard(index.scores + position)
-        index.remove(position)
+    negatives, low, high = header.ext or _NO_EXT
+    below, above = index.low, index.high
     if highest:
-        high = position if len(position) <= _HINT_BYTES else prefix_successor(position[:_HINT_BYTES])
+        if len(above) < count:
+            above = _read_high(engine, index, high, count)
+        found = above[-count:]
+        above = above[:-count]
+        if below and below[-1] >= found[0]:
+            below = []
     else:
-        low = position[:_HINT_BYTES]
-    left = header.count - count
-    engine.note_removed(header.oid, count, left)
-    return entries, Header(ZSET, None, header.expire_ms, header.oid, left, [negatives, low, high])
+        if len(below) < count:
+            below = _read_low(engine, index, low, count)
+        found = below[:count]
+        below = below[count:]
+        if above and above[0] <= found[-1]:
+            above = []
+    if len(found) < count:
+        raise _less_rows(index)
+    if negatives:
+        entries = [(position[8:], _exact(engine, index, position, negatives)) for position in found]
+    else:
+        entries = [(position[8:], decode_double(position[:8])) for position in found]
+    header = trimmed(delete(engine, header, found), found, not highest, highest)
+    index.low = below
+    index.high = above
+    if highest:
+        entries.reverse()
+    return entries, header
 
 
 def pop_one(database: Database, key: bytes, header: Header, highest: bool) -> Entry:
@@ -301,12 +317,12 @@ def pop_one(database: Database, key: bytes, header: Header, highest: bool) -> En
     index: RankIndex = engine.mirrors.get(oid) or index_of(engine, oid)
     negatives, low, high = header.ext or _NO_EXT
     if highest:
-        ahead = index.high or _read_high(engine, index, high)
+        ahead = index.high or _read_high(engine, index, high, 0)
         index.high = ahead
         position = ahead[-1]
         high = position if len(position) <= _HINT_BYTES else prefix_successor(position[:_HINT_BYTES])
     else:
-        ahead = index.low or _read_low(engine, index, low)
+        ahead = index.low or _read_low(engine, index, low, 0)
         index.low = ahead
         position = ahead[0]
         low = position[:_HINT_BYTES]
@@ -323,16 +339,6 @@ def pop_one(database: Database, key: bytes, header: Header, highest: bool) -> En
 
 
 _NO_EXT = (0, b"", b"")
-
-
-def _pop_many(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list[Entry], Header]:
-    index = index_of(engine, header.oid)
-    negatives = header.ext[0] if header.ext else 0
-    found = list(positions(engine, header, slice_of(engine, header, 0, count, highest)))
-    popped = [(position[8:], _exact(engine, index, position, negatives)) for position in found]
-    if highest:
-        found.reverse()
-    return popped, trimmed(delete(engine, header, found), found, not highest, highest)
 
 
 def _exact(engine: Engine, index: RankIndex, position: bytes, negatives: int) -> float:
@@ -352,23 +358,25 @@ def _stored_score(engine: Engine, row: bytes) -> float:
     return score
 
 
-def _read_low(engine: Engine, index: RankIndex, low: bytes) -> list[bytes]:
+def _read_low(engine: Engine, index: RankIndex, low: bytes, count: int) -> list[bytes]:
     rows = engine.rows.scan(index.scores + low, index.scores_end)
-    return _checked([row[_SCORE_AT:] for row, _ in islice(rows, _AHEAD)], index)
-
-
-def _read_high(engine: Engine, index: RankIndex, high: bytes) -> list[bytes]:
-    rows = engine.rows.scan(index.scores, index.scores + high if high else index.scores_end, True)
-    found = [row[_SCORE_AT:] for row, _ in islice(rows, _AHEAD_AT_TOP)]
-    found.reverse()
-    return _checked(found, index)
-
-
-def _checked(found: list[bytes], index: RankIndex) -> list[bytes]:
+    found = [row[_SCORE_AT:] for row, _ in islice(rows, count + _AHEAD)]
     if not found:
-        message = f"sorted set object {index.oid} has less score rows than its header says"
-        raise CorruptionError(message)
+        raise _less_rows(index)
     return found
+
+
+def _read_high(engine: Engine, index: RankIndex, high: bytes, count: int) -> list[bytes]:
+    rows = engine.rows.scan(index.scores, index.scores + high if high else index.scores_end, True)
+    found = [row[_SCORE_AT:] for row, _ in islice(rows, count + _AHEAD_AT_TOP)]
+    if not found:
+        raise _less_rows(index)
+    found.reverse()
+    return found
+
+
+def _less_rows(index: RankIndex) -> CorruptionError:
+    return CorruptionError(f"sorted set object {index.oid} has less score rows than its header says")
 
 
 def trimmed(header: Header, positions: Sequence[bytes], at_start: bool, at_end: bool) -> Header:

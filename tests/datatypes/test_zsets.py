@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from math import inf
+from random import Random
 from unittest.mock import patch
 
 import pytest
@@ -184,6 +185,22 @@ class Zsets(RuleBasedStateMachine):
         self.shrunk()
         done = zsets.add(self.database, KEY, entries, conditions)
         assert (done.added, done.updated) == (added, updated)
+
+    @rule(entries=st.lists(st.tuples(MEMBERS, SCORES), min_size=1, max_size=40), rising=st.booleans())
+    def add_each(self, entries: list[tuple[bytes, float]], rising: bool) -> None:
+        header = self.header
+        if header is None or header.value is not None:
+            return
+        if rising:
+            entries = [(member, float(number)) for number, (member, _) in enumerate(entries)]
+        expected = []
+        for member, score in entries:
+            before = self.model.get(member)
+            expected.append(before is None)
+            if before != score:
+                self.stored(member, score)
+        members, scores = map(list, zip(*entries, strict=True))
+        assert zset_rows.put_each(self.database, KEY, header, members, scores) == expected  # type: ignore[arg-type]
 
     @rule(member=MEMBERS, score=SCORES)
     def increment(self, member: bytes, score: float) -> None:
@@ -540,6 +557,49 @@ def test_memory_for_blocks_is_bounded() -> None:
             for group in index.groups
         )
         assert loaded <= 200
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_changes_at_once_in_many_groups(seed: int) -> None:
+    """Blocks and groups that grow to many times their size, or vanish, in one turn; some of them not in memory."""
+    rng = Random(seed)
+    made = config(4, 20)
+    engine = Engine(MemoryStore(), made)
+    engine.begin(1)
+    database = engine.database(0)
+    with patch.object(zset_blocks, "_MIN_BLOCKS_IN_MEMORY", 25), small_blocks():
+        made.cache_size = 0
+        zsets.store(database, KEY, [(b"%05d" % number, float(number)) for number in range(0, 2000, 10)])
+        zsets.store(database, b"other", [(b"%05d" % number, float(number)) for number in range(300)])
+        model = {b"%05d" % number: float(number) for number in range(0, 2000, 10)}
+        before = dict(model)
+        for turn in range(12):
+            names = [b"%05d" % rng.randrange(2000) for _ in range(rng.choice([3, 60, 400]))]
+            start, width = rng.randrange(2500), rng.choice([1, 30, 3000])
+            scores = [float(start + rng.randrange(width)) for _ in names]
+            header = zsets.require(database.get(KEY))
+            assert header is not None
+            zset_rows.put_each(database, KEY, header, names, scores)
+            model.update(zip(names, scores, strict=True))
+            if turn % 3 == 2:
+                engine.rollback(0)
+                model = before
+            engine.commit()
+            before = dict(model)
+            header = zsets.require(database.get(KEY))
+            assert header is not None
+            assert list(zsets.entries(engine, header)) == in_order(model)
+            check_rows(engine, header)
+            other = zsets.require(database.get(b"other"))
+            assert other is not None and zsets.rank_of(engine, other, b"00100", False) == (100, 100.0)
+            highest = bool(turn & 1)
+            popped = zsets.pop(database, KEY, header, highest, rng.choice([2, 70]))
+            assert popped == (in_order(model)[::-1] if highest else in_order(model))[: len(popped)]
+            for member, _ in popped:
+                del model[member]
+            header = zsets.require(database.get(KEY))
+            assert header is not None
+            check_rows(engine, header)
 
 
 def test_size_estimate(engine: Engine) -> None:
