@@ -69,12 +69,42 @@ def collects_first(entry: Any) -> bool:
     return several_keys or (entry.name in _ELEMENTS and _ELEMENTS[entry.name][1] not in (_third, _fourth))
 
 
+Element = tuple[int, int, int]
+"""The type that a value must have, the kind of its rows, and which argument names the element."""
+
+
 def has_one_key(entry: Any) -> bool:
     """Whether a command reads the header of its first argument, and no other key's."""
     if entry.get_keys is not None or len(entry.keys) != 1:
         return False
     spec = entry.keys[0]
     return spec.begin == 1 and not (spec.unknown or spec.keyword or _has_several(spec))
+
+
+def one_element(entry: Any) -> Element | None:
+    """The element that a command of one key reads, if it is one."""
+    type_, named = _ELEMENTS.get(entry.name, (STRING, None))
+    if named is _third or named is _fourth:
+        return type_, _KINDS[type_], 2 if named is _third else 3
+    return None
+
+
+def first_row(database: Database, argv: Sequence[bytes], element: Element | None) -> bytes | None:
+    """The row that a command of one key needs first, if it is not in memory; the common case of `add_needed`."""
+    key = argv[1]
+    if key in database.staged:
+        return None
+    header = database.cached.get(key)
+    engine = database.engine
+    if header is None:
+        row = database.prefix + key
+    elif element is not None and header.__class__ is Header and header.oid and header.type == element[0]:
+        row = member_row(header.oid, element[1], argv[element[2]])
+        if row in engine.rows.cached or row in engine.rows.staged:
+            return None
+    else:
+        return None
+    return None if engine.reader.is_at_hand(row) else row
 
 
 def _has_several(spec: Any) -> bool:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from diskkv.engine.fetch_pool import Ticket
 from diskkv.engine.row_reader import ColdRead, EagerMeter, Meter
-from diskkv.services.needed_rows import add_needed, collects_first, has_one_key
+from diskkv.services.needed_rows import add_needed, collects_first, first_row, has_one_key, one_element
 
 if TYPE_CHECKING:
+    from diskkv.engine.database import Database
     from diskkv.services.client import Client
     from diskkv.services.instance import Instance
 
@@ -78,7 +79,8 @@ class ParkableCommand:
         self.flag_names = entry.flag_names
         self.can_repeat = entry.group not in _NOT_REPEATED
         self.collects_first = not self.can_repeat or collects_first(entry)
-        self.needs_header = self.can_repeat and has_one_key(entry)
+        self.has_one_key = self.can_repeat and has_one_key(entry)
+        self.element = one_element(entry)
         self.let_read = parking.engine.reader.allow if self.can_repeat else parking.engine.reader.watch
         self.usec_ns = 0
         self.fine_durations = _NO_DURATIONS
@@ -93,7 +95,7 @@ class ParkableCommand:
     def run(self, client: Client, columns: list[list[bytes]]) -> list[bytes] | None:
         """Requests as a whole; None, for one after the other, when rows are not in memory."""
         entry = self.entry
-        if self.needs_header and self.meter.hands_over and not all(map(client.db.cached.__contains__, columns[1])):
+        if self.has_one_key and self.meter.hands_over and self._is_cold(client.db, columns):
             return None
         start_ns = perf_counter_ns()
         self._reader.allow(self.meter)
@@ -109,6 +111,12 @@ class ParkableCommand:
             entry.usec_ns += spent_ns
             entry.durations.add(spent_ns // calls, calls)
         return replies
+
+    def _is_cold(self, database: Database, columns: list[list[bytes]]) -> bool:
+        """Whether rows that the requests need are missing, as far as that is told fast."""
+        if self.element is not None:
+            return any(first_row(database, argv, self.element) for argv in zip(*columns, strict=True))
+        return not all(map(database.cached.__contains__, columns[1]))
 
     @property
     def failed_calls(self) -> int:
@@ -127,17 +135,15 @@ class ParkableCommand:
         reader = engine.reader
         meter = self.meter
         let_read = self.let_read
-        needs_header = self.needs_header
+        has_one_key = self.has_one_key
+        element = self.element
 
         def run(client: Client, argv: list[bytes]) -> Any:
-            if needs_header and meter.hands_over and client.reads is None:
+            if has_one_key and meter.hands_over and client.reads is None:
                 # The common case, without trying in vain.
-                database = client.db
-                key = argv[1]
-                if key not in database.cached and key not in database.staged:
-                    row = database.prefix + key
-                    if not reader.is_at_hand(row) and parking.park(client, None, meter, argv, row):
-                        return HELD
+                row = first_row(client.db, argv, element)
+                if row is not None and parking.park(client, None, meter, argv, row):
+                    return HELD
             if self.collects_first and meter.hands_over and parking.park(client, entry, meter, argv):
                 return HELD
             start_ns = perf_counter_ns()
