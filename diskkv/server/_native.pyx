@@ -3,13 +3,20 @@
 
 Receiving, splitting and sending small requests is most of what the server does for a client that does not pipeline,
 and through Python's socket objects half of that is overhead: a 64 KiB buffer for every read, the interpreter lock
-given up and taken back around each non-blocking call, a list of tokens. `reactor.py` uses this module when it could be
-built and its own code when not; tests run both over the same input.
+given up and taken back around each non-blocking call, a list of tokens. `plain.py` and `short_way.py` use this module
+when it could be built and their own code when not; tests run both over the same input.
+
+`take`, `answer` and `finish` do for the most common case what the loops of `short_way.ShortWay` do for every case, and
+leave all others to these. A turn serves dozens of connections with a request each, and reads a dozen attributes of
+each: they are read from and written to the objects' slots, at the offsets that `bind` learned from the classes.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.list cimport PyList_New, PyList_SET_ITEM
-from cpython.ref cimport Py_INCREF
+from cpython.long cimport PyLong_AsLongLong
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcmp
 
@@ -18,6 +25,20 @@ cdef extern from "sys/socket.h" nogil:
     ssize_t send(int fd, const void *buffer, size_t size, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
+
+cdef extern from *:
+    """
+    #include <structmember.h>
+
+    /* Where the objects of a class have a slot; -1 for an attribute of another kind. */
+    static Py_ssize_t slot_offset(PyObject *descriptor) {
+        if (!Py_IS_TYPE(descriptor, &PyMemberDescr_Type))
+            return -1;
+        PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
+        return member->type == T_OBJECT_EX ? member->offset : -1;
+    }
+    """
+    Py_ssize_t slot_offset(object descriptor)
 
 cdef enum:
     BUFFER_BYTES = 65536
@@ -189,3 +210,233 @@ def transmit(int fd, data):
         raise TypeError("bytes expected")
     cdef ssize_t sent = send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
     return sent if sent > 0 else 0
+
+
+cdef int EPOLLIN = 1
+
+cdef enum Slot:
+    ACTIVE_MS
+    AWAITS_ROWS
+    BLOCKED
+    CLOSING
+    COMMANDS_RUN
+    DB
+    FAST
+    FD
+    IN_TURN
+    IS_IDLE
+    IS_RAW
+    LAST_REQUEST
+    NEXT_REQUEST
+    OUT
+    PAUSED
+    RECEIVED_BYTES
+    REQUESTS
+    RESP
+    SENT_BYTES
+    STREAM
+    UNSENT_BYTES
+    CONNECTION_SLOTS
+    RUN_ARGC = CONNECTION_SLOTS
+    RUN_DATABASE
+    RUN_RESP
+    RUN_ROWS
+    RUN_SINGLES
+    ALL_SLOTS
+
+cdef Py_ssize_t offsets[ALL_SLOTS]
+cdef type connection_class = None
+cdef type run_class = None
+
+
+def bind(type of_connections not None, type of_runs not None):
+    """Learn where the objects of these classes have their slots."""
+    global connection_class, run_class
+    names = (
+        "active_ms awaits_rows blocked closing commands_run db fast fd in_turn is_idle is_raw last_request next_request"
+        " out paused received_bytes requests resp sent_bytes stream unsent_bytes"
+    ).split()
+    found = [slot_offset(getattr(of_connections, name)) for name in names]
+    found += [slot_offset(getattr(of_runs, name)) for name in ("argc", "database", "resp", "rows", "singles")]
+    if len(found) != <int>ALL_SLOTS or min(found) < 0:
+        raise TypeError("not the expected slots")
+    cdef int slot
+    for slot in range(<int>ALL_SLOTS):
+        offsets[slot] = found[slot]
+    connection_class = of_connections
+    run_class = of_runs
+
+
+cdef inline object load(object target, int slot):
+    cdef PyObject *value = (<PyObject **>(<char *><PyObject *>target + offsets[slot]))[0]
+    if value is NULL:
+        raise AttributeError("an empty slot")
+    return <object>value
+
+
+cdef inline bint holds(object target, int slot, object value) noexcept:
+    """Whether a slot has this very object, which for small integers tells whether it has this value."""
+    return (<PyObject **>(<char *><PyObject *>target + offsets[slot]))[0] is <PyObject *>value
+
+
+cdef inline void store(object target, int slot, object value) noexcept:
+    cdef PyObject **place = <PyObject **>(<char *><PyObject *>target + offsets[slot])
+    cdef PyObject *before = place[0]
+    Py_INCREF(value)
+    place[0] = <PyObject *>value
+    Py_XDECREF(before)
+
+
+cdef inline void add(object target, int slot, long long count) except *:
+    store(target, slot, PyLong_AsLongLong(load(target, slot)) + count)
+
+
+cdef list request_of(const char *data):
+    cdef list argv = PyList_New(counts[0])
+    cdef int place
+    for place in range(counts[0]):
+        found = argument(data, place) if place else name_of(data, 0)
+        Py_INCREF(found)
+        PyList_SET_ITEM(argv, place, found)
+    return argv
+
+
+cdef object run_for(short_way, dict runs, connection, list argv):
+    """The run that a request can join, else None."""
+    fast = load(connection, FAST)
+    if type(fast) is not dict:
+        return None
+    cdef PyObject *entry = PyDict_GetItemWithError(fast, argv[0])
+    if entry is NULL:
+        return None
+    cdef PyObject *known = PyDict_GetItemWithError(runs, <object>entry)
+    if known is NULL:
+        return short_way.new_run(<object>entry, connection, len(argv))
+    run = <object>known
+    if PyLong_AsLongLong(load(run, RUN_ARGC)) != len(argv):
+        return None
+    if not holds(run, RUN_DATABASE, load(connection, DB)) or not holds(run, RUN_RESP, load(connection, RESP)):
+        return None
+    return run
+
+
+def take(short_way, list events not None, Py_ssize_t at, dict connections not None, long long full_at):
+    """ShortWay.take."""
+    stats = short_way.instance.stats
+    cdef list work = short_way.round
+    cdef dict runs = short_way.runs
+    now_ms = short_way.engine.now_ms
+    cdef long long total = stats.input_bytes
+    cdef PyObject *found
+    cdef tuple event
+    cdef list requests
+    cdef ssize_t size
+    while at < len(events) and total <= full_at:
+        event = events[at]
+        found = PyDict_GetItemWithError(connections, event[0])
+        if found is NULL or event[1] != EPOLLIN or type(<object>found) is not connection_class:
+            break
+        connection = <object>found
+        if not holds(connection, IS_IDLE, True) or not holds(connection, IS_RAW, True):
+            break
+        at += 1
+        size = recv(PyLong_AsLongLong(event[0]), buffer, BUFFER_BYTES, MSG_DONTWAIT)
+        if size < 0 and (errno == EAGAIN or errno == EINTR):
+            continue
+        if size > 0 and scan(buffer, <int>size) == 1:
+            requests = [request_of(buffer)]
+            store(connection, REQUESTS, requests)
+            run = run_for(short_way, runs, connection, requests[0])
+            if run is None:
+                store(connection, NEXT_REQUEST, 0)
+                work.append((connection, requests, 0, 1))
+            else:
+                (<list>load(run, RUN_SINGLES)).append(connection)
+                (<list>load(run, RUN_ROWS)).append(requests[0])
+            total += size
+            add(connection, RECEIVED_BYTES, size)
+            store(connection, ACTIVE_MS, now_ms)
+            store(connection, IN_TURN, True)
+            continue
+        taken = parsed(buffer, <int>size) if size > 0 else b""
+        stats.input_bytes = total
+        short_way.join(connection, PyBytes_FromStringAndSize(buffer, size) if taken is None else taken)
+        total = stats.input_bytes
+    stats.input_bytes = total
+    return at
+
+
+def answer(list singles not None, list replies not None, list answered not None):
+    """Give each of the connections its reply."""
+    cdef Py_ssize_t at
+    for at in range(len(singles)):
+        connection = singles[at]
+        if type(connection) is connection_class:
+            (<list>load(connection, OUT)).append(replies[at])
+            store(connection, NEXT_REQUEST, 1)
+            answered.append((connection, load(connection, REQUESTS), 0, 1))
+        else:
+            connection.out.append(replies[at])
+            connection.next_request = 1
+            answered.append((connection, connection.requests, 0, 1))
+
+
+cdef bint is_common(connection) noexcept:
+    """Whether nothing is under way on a connection but the requests of this turn."""
+    return (
+        type(connection) is connection_class
+        and holds(connection, IS_IDLE, True)
+        and holds(connection, IS_RAW, True)
+        and holds(connection, CLOSING, False)
+        and holds(connection, BLOCKED, None)
+        and holds(connection, AWAITS_ROWS, False)
+        and holds(connection, PAUSED, False)
+        and holds(connection, STREAM, None)
+        and holds(connection, UNSENT_BYTES, 0)
+    )
+
+
+def finish(list work not None, list active not None, list no_requests not None):
+    """As ShortWay.finish for the most common case; answers how many bytes were sent and the other connections' work."""
+    cdef long long output_bytes = 0
+    cdef list others = []
+    cdef list requests
+    cdef list out
+    cdef tuple item
+    cdef Py_ssize_t at
+    cdef Py_ssize_t began_at
+    cdef ssize_t sent
+    for item in work:
+        connection = item[0]
+        if not is_common(connection):
+            others.append(item)
+            continue
+        requests = item[1]
+        began_at = item[2]
+        at = load(connection, NEXT_REQUEST)
+        out = load(connection, OUT)
+        if at == began_at or at != len(requests) or not out:
+            others.append(item)
+            continue
+        add(connection, COMMANDS_RUN, at - began_at)
+        store(connection, LAST_REQUEST, (<list>requests[at - 1])[0])
+        found = out[0] if len(out) == 1 else b"".join(out)
+        sent = send(
+            PyLong_AsLongLong(load(connection, FD)),
+            PyBytes_AS_STRING(found),
+            PyBytes_GET_SIZE(found),
+            MSG_DONTWAIT | MSG_NOSIGNAL,
+        )
+        if sent == PyBytes_GET_SIZE(found):
+            out.clear()
+            output_bytes += sent
+            add(connection, SENT_BYTES, sent)
+            # An idle connection must not keep the arguments of its last requests.
+            store(connection, REQUESTS, no_requests)
+            store(connection, IN_TURN, False)
+        else:
+            # Nothing or only a part was taken: the rest is for the general way.
+            out[:] = [found[max(sent, 0) :]]
+            store(connection, IS_IDLE, False)
+            active.append(connection)
+    return output_bytes, others

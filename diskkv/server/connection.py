@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from diskkv.commands.dispatch import execute_batch
 from diskkv.errors import StorageError
 from diskkv.resp.parser import RequestParser
-from diskkv.server.plain import receiver, transmitter
+from diskkv.server.plain import is_raw, receiver, transmitter
 from diskkv.services.client import Client, Message
 from diskkv.services.streaming import StreamedReply
 
@@ -43,6 +43,31 @@ _STREAM_STALL_MS = 600_000
 class Connection(Client):
     """A client behind a socket."""
 
+    __slots__ = (
+        "awaits_pump",
+        "backlog",
+        "backlog_bytes",
+        "behind_stream",
+        "behind_stream_bytes",
+        "gone",
+        "in_turn",
+        "input_ended",
+        "is_idle",
+        "is_raw",
+        "over_soft_limit_since_ms",
+        "parser",
+        "receive_plain",
+        "requests",
+        "sock",
+        "stream_at",
+        "stream_progress_ms",
+        "transmit",
+        "unsent",
+        "unsent_bytes",
+        "unsent_message_bytes",
+        "watched",
+    )
+
     def __init__(
         self, instance: Instance, client_id: int, sock: socket.socket | TlsSocket, peer: str, local: str
     ) -> None:
@@ -54,6 +79,8 @@ class Connection(Client):
         self.parser = RequestParser(instance.config.proto_max_bulk_len)
         self.receive_plain = receiver(sock)
         self.transmit = transmitter(sock)
+        self.is_raw = is_raw(sock)
+        """The compiled part may receive and send by the descriptor alone."""
         self.is_idle = False
         """Nothing is under way: what arrives next may take the reactor's short way."""
         self.requests: list[list[bytes]] = []

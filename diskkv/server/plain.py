@@ -30,20 +30,25 @@ _ONE_REQUEST_TOKENS = 8
 """What a request of three arguments is split into; that of one of more arguments is recognised later."""
 
 
+def is_raw(sock: Any) -> bool:
+    """Whether the compiled part may use the socket's descriptor."""
+    return native is not None and isinstance(sock, socket.socket)
+
+
 def receiver(sock: Any) -> Callable[[], Received | bytes | None]:
     """A function that takes what a non-blocking socket has, 64 KiB at most.
 
     It answers with the requests when all are whole and plain, else with the bytes (empty at the end of the stream and
     after an error), or with None when there is nothing.
     """
-    if native is not None and isinstance(sock, socket.socket):
+    if native is not None and is_raw(sock):
         return partial(native.receive, sock.fileno())
     return partial(_receive, sock.recv)
 
 
 def transmitter(sock: Any) -> Callable[[bytes], int]:
     """A function that sends as much as the socket takes at once: how many bytes that were, 0 after an error."""
-    if native is not None and isinstance(sock, socket.socket):
+    if native is not None and is_raw(sock):
         return partial(native.transmit, sock.fileno())
     return partial(_transmit, sock.send)
 

@@ -177,7 +177,6 @@ class Reactor:
         """One turn over these epoll events."""
         engine = self.engine
         engine.begin(time.time_ns() // 1_000_000)
-        active = self._active
         short_way = self._short_way
         connections = self.connections
         unfinished, self._unfinished = self._unfinished, []
@@ -186,28 +185,19 @@ class Reactor:
             self._resume_parked()
         stats = self.instance.stats
         full_at = stats.input_bytes + self.instance.config.turn_max_bytes
-        for fd, event in events:
-            if stats.input_bytes > full_at:
+        at = 0
+        while True:
+            at = short_way.take(events, at, connections, full_at)
+            if at == len(events) or stats.input_bytes > full_at:
                 # What was not looked at is reported again by the next poll.
                 break
+            fd, event = events[at]
+            at += 1
             connection = connections.get(fd)
             if connection is None:
                 self._accept(fd)
-                continue
-            if event == _READ and connection.is_idle:
-                short_way.take(connection)
-                continue
-            if event & _WRITE and not connection.drain():
+            elif not self._take(connection, event):
                 self._dead.append(connection)
-                continue
-            if event & ~_WRITE and not connection.receive():
-                self._dead.append(connection)
-                continue
-            if connection.input_ended:
-                self._watch_end(connection)
-            if not connection.in_turn:
-                connection.in_turn = True
-                active.append(connection)
         short_way.execute()
         for connection in unfinished:
             if not connection.gone:
@@ -219,6 +209,19 @@ class Reactor:
         self._finish()
         if parking.active:
             parking.finish_turn()
+
+    def _take(self, connection: Connection, event: int) -> bool:
+        """Send and receive by the general way, as far as that is possible; False when the connection ended."""
+        if event & _WRITE and not connection.drain():
+            return False
+        if event & ~_WRITE and not connection.receive():
+            return False
+        if connection.input_ended:
+            self._watch_end(connection)
+        if not connection.in_turn:
+            connection.in_turn = True
+            self._active.append(connection)
+        return True
 
     def _accept(self, fd: int) -> None:
         listener = self.listeners.get(fd)

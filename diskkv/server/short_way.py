@@ -8,16 +8,23 @@ fit that mould goes on by the general way.
 
 from __future__ import annotations
 
+import select
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from diskkv.commands.dispatch import execute_round, execute_run
 from diskkv.commands.runs import ANY, Columns
+from diskkv.server import plain
+from diskkv.server.connection import Connection
 
 if TYPE_CHECKING:
     from diskkv.commands.registry import Command
-    from diskkv.server.connection import Connection
     from diskkv.services.instance import Instance
 
+Work = tuple[Connection, list[list[bytes]], int, int]
+"""As dispatch's: a connection, its requests, the index of the first one to execute and of the one to stop before."""
+
+_READ = select.EPOLLIN
 _ROUND_REQUESTS = 2048
 """More of one connection's pipeline waits for the next turn, so that others get theirs."""
 _NO_REQUESTS: list[list[bytes]] = []
@@ -61,17 +68,37 @@ class ShortWay:
     def __init__(self, instance: Instance, active: list[Connection], dead: list[Connection]) -> None:
         self.instance = instance
         self.engine = instance.engine
+        self._native = plain.native
+        if self._native is not None:
+            self._native.bind(Connection, Run)
         self._active = active
         self._dead = dead
-        self.round: list[tuple[Connection, list[list[bytes]], int, int]] = []
+        self.round: list[Work] = []
         """Requests to be executed one by one; after `execute` all connections that are to be answered."""
-        self._runs: dict[Command, Run] = {}
-        self._answered: list[tuple[Connection, list[list[bytes]], int, int]] = []
+        self.runs: dict[Command, Run] = {}
+        """The runs of this turn; empty after `execute`."""
+        self._answered: list[Work] = []
         """Connections whose run was executed, in the form of `round`."""
 
-    def take(self, connection: Connection) -> None:
-        """Receive from a connection; whole, plain requests join the turn's round or one of its runs."""
-        taken = connection.receive_plain()
+    def take(self, events: list[tuple[int, int]], at: int, connections: dict[int, Connection], full_at: int) -> int:
+        """Receive from the connections of events[at:] up to the first event that is not for the short way.
+
+        Answers the index of that one. Stops earlier once stats.input_bytes is above `full_at`.
+        """
+        if self._native is not None:
+            stopped_at: int = self._native.take(self, events, at, connections, full_at)
+            return stopped_at
+        stats = self.instance.stats
+        for fd, event in islice(events, at, None):
+            connection = connections.get(fd)
+            if connection is None or event != _READ or not connection.is_idle or stats.input_bytes > full_at:
+                break
+            self.join(connection, connection.receive_plain())
+            at += 1
+        return at
+
+    def join(self, connection: Connection, taken: plain.Received | bytes | None) -> None:
+        """Have whole, plain requests join the turn's round or one of its runs; other input goes the general way."""
         if taken.__class__ is tuple:
             size, requests, columns = taken
             if columns is not None:
@@ -84,10 +111,8 @@ class ShortWay:
                 argc = len(argv)
                 entry = connection.fast.get(argv[0]) if len(requests) == 1 else None
                 run = None
-                if entry is not None and (entry.run_argc == argc or entry.run_argc == ANY):
-                    run = self._runs.get(entry)
-                    if run is None:
-                        run = self._runs[entry] = Run(connection, argc)
+                if entry is not None:
+                    run = self.runs.get(entry) or self.new_run(entry, connection, argc)
                 if (
                     run is not None
                     and run.argc == argc
@@ -109,6 +134,13 @@ class ShortWay:
             if not taken or not connection.take(taken):  # type: ignore[arg-type]
                 self._dead.append(connection)
 
+    def new_run(self, entry: Command, connection: Connection, argc: int) -> Run | None:
+        """Begin a run of this command, if requests of so many arguments can be executed as one."""
+        if entry.run_argc != argc and entry.run_argc != ANY:
+            return None
+        run = self.runs[entry] = Run(connection, argc)
+        return run
+
     def resume(self, connection: Connection) -> None:
         """Have a connection join the round that was put off in the middle of its requests; nothing else may be up."""
         connection.in_turn = True
@@ -119,13 +151,13 @@ class ShortWay:
     @property
     def connections(self) -> int:
         """How many connections take part in this turn, as far as they have not been answered."""
-        return len(self.round) + sum(len(run.singles) + len(run.pipelines) for run in self._runs.values())
+        return len(self.round) + sum(len(run.singles) + len(run.pipelines) for run in self.runs.values())
 
     def pipelines(self) -> list[tuple[Connection, str, int]]:
         """(connection, command, how many) of the pipelines in the turn's runs."""
         return [
             (connection, entry.name, len(columns[0]))
-            for entry, run in self._runs.items()
+            for entry, run in self.runs.items()
             for connection, columns in run.pipelines
         ]
 
@@ -136,22 +168,18 @@ class ShortWay:
 
     def _join_run(self, entry: Command, connection: Connection, columns: Columns) -> bool:
         argc = len(columns)
-        if entry.run_argc != argc and entry.run_argc != ANY:
-            return False
-        run = self._runs.get(entry)
-        if run is None:
-            run = self._runs[entry] = Run(connection, argc)
-        elif run.argc != argc or run.database is not connection.db or run.resp != connection.resp:
+        run = self.runs.get(entry) or self.new_run(entry, connection, argc)
+        if run is None or run.argc != argc or run.database is not connection.db or run.resp != connection.resp:
             return False
         run.pipelines.append((connection, columns))
         return True
 
     def execute(self) -> None:
         """Execute everything that was taken."""
-        if self._runs:
-            for entry, run in self._runs.items():
+        if self.runs:
+            for entry, run in self.runs.items():
                 self._execute(entry, run)
-            self._runs.clear()
+            self.runs.clear()
         if self.round:
             execute_round(self.instance, self.round)
         if self._answered:
@@ -175,10 +203,13 @@ class ShortWay:
             self.round += behind
             return
         answered = self._answered
-        for connection, reply in zip(singles, replies, strict=False):
-            connection.out.append(reply)
-            connection.next_request = 1
-            answered.append((connection, connection.requests, 0, 1))
+        if self._native is not None:
+            self._native.answer(singles, replies, answered)
+        else:
+            for connection, reply in zip(singles, replies, strict=False):
+                connection.out.append(reply)
+                connection.next_request = 1
+                answered.append((connection, connection.requests, 0, 1))
         at = len(singles)
         for connection, columns in run.pipelines:
             count = len(columns[0])
@@ -194,7 +225,10 @@ class ShortWay:
     def finish(self) -> None:
         """Send the replies; a connection on which something is left goes on by the general way."""
         output_bytes = 0
-        for connection, requests, began_at, _ in self.round:
+        work = self.round
+        if self._native is not None:
+            output_bytes, work = self._native.finish(work, self._active, _NO_REQUESTS)
+        for connection, requests, began_at, _ in work:
             at = connection.next_request
             out = connection.out
             if at != began_at:

@@ -291,6 +291,8 @@ class TlsSocket:
 class TlsConnection(Connection):
     """A client behind TLS."""
 
+    __slots__ = ()
+
     sock: TlsSocket
 
     @property

@@ -28,6 +28,52 @@ class Message(bytes):
 class Client:
     """One client's state. `db` is the selected database, `resp` the protocol version (2 or 3)."""
 
+    __slots__ = (
+        "active_ms",
+        "address",
+        "authenticated",
+        "awaits_rows",
+        "blocked",
+        "closing",
+        "commands_run",
+        "created_ms",
+        "db",
+        "engine",
+        "fast",
+        "fd",
+        "id",
+        "instance",
+        "is_monitor",
+        "is_script",
+        "last_command",
+        "last_request",
+        "lib_name",
+        "lib_version",
+        "local_address",
+        "name",
+        "next_request",
+        "no_evict",
+        "no_touch",
+        "null",
+        "null_array",
+        "out",
+        "paused",
+        "pubsub",
+        "reads",
+        "received_bytes",
+        "replica",
+        "reply_on",
+        "resp",
+        "sent_bytes",
+        "skip_replies",
+        "stream",
+        "subscriptions",
+        "tracking",
+        "transaction",
+        "user",
+        "watching",
+    )
+
     def __init__(self, instance: Instance, client_id: int) -> None:
         self.instance = instance
         self.engine = instance.engine
@@ -43,9 +89,7 @@ class Client:
         """Commands that need none of dispatch's checks for this client now; see `refresh`."""
         self.user: Any = instance.acl.default_user
         self.authenticated = False
-        self.name = b""
-        self.lib_name = b""
-        self.lib_version = b""
+        self.name = self.lib_name = self.lib_version = b""
         self.address = ""
         self.local_address = ""
         self.created_ms = instance.engine.now_ms
@@ -85,13 +129,13 @@ class Client:
         self.paused = False
         self.closing = False
         """To be closed as soon as its replies are out."""
+        self.reads: Any = None
+        """The rows that its next command waited for; None unless one did."""
+        self.awaits_rows = False
+        """The next command waits for rows that threads read."""
 
     can_park = False
     """Whether commands may be put off, to be run again later (see parking.py)."""
-    reads: Any = None
-    """The rows that its next command waited for; None unless one did."""
-    awaits_rows = False
-    """The next command waits for rows that threads read."""
 
     def following(self, argv: list[bytes]) -> list[list[bytes]]:
         """The requests that were received with, and come after, the one that runs now."""
