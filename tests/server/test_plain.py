@@ -152,3 +152,10 @@ def test_the_compiled_module_is_there_when_it_can_be() -> None:
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if compiler and shutil.which(compiler.split()[0]) and header.exists():
         assert _native is not None
+
+
+@compiled
+def test_the_compiled_module_is_that_of_its_source() -> None:
+    built = Path(_native.__file__)
+    source = Path(plain.__file__).with_name("_native.pyx")
+    assert built.stat().st_mtime >= source.stat().st_mtime, "build it anew: pip install -e ."
