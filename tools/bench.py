@@ -78,6 +78,10 @@ def _add_large(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clients", type=options.positive, default=50)
     parser.add_argument("--connections", type=options.positive, default=8, help="while loading")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each workload")
+    parser.add_argument(
+        "--workloads", type=lambda text: text.split(","), metavar="'GET uniform,HGET'", help="only these of the table"
+    )
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the data there, or use what is there already")
     parser.add_argument("--disk-file-mib", type=options.positive, default=2048)
     parser.add_argument("--disk-seconds", type=float, default=5.0, help="of each measurement of the disk alone")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw load throughput and memory over time")

@@ -141,6 +141,24 @@ def test_large_measures_load_workloads_and_disk(tmp_path: Path, capsys: pytest.C
     assert result["rss_over_time"]
 
 
+def test_large_uses_what_an_earlier_run_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        *("large", "--servers", "redis", "--memory-mib", "64", "--keys", "300", "--value-size", "100", "--quiet"),
+        *("--hashes", "1", "--hash-fields", "60", "--clients", "3", "--seconds", "0.05", "--workloads", "GET uniform"),
+        *("--disk-file-mib", "1", "--disk-seconds", "0.05", "--keep", str(tmp_path / "kept")),
+        *("--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.svg")),
+    ]
+    for is_first in (True, False):
+        status, out, _ = run(capsys, *arguments)
+        assert status == 0
+        assert "| redis: GET uniform " in out and "zipfian" not in out
+        found = json.loads((tmp_path / "out.json").read_text())["results"]["redis"]
+        assert (found["load"] is not None) is is_first
+    status, _, error = run(capsys, *arguments, "--keys", "200")
+    assert status == 1
+    assert "has 301 keys" in error
+
+
 @pytest.mark.usefixtures("fake_redis_benchmark")
 def test_durable_waits_for_the_disk_and_reads_beside_writers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,4 +1,4 @@
-"""The disk's own limit: random 4 KiB reads past the page cache, by one thread and by several."""
+"""The disk by itself: random 4 KiB reads past the page cache, by one thread and by several; emptying that cache."""
 
 from __future__ import annotations
 
@@ -61,3 +61,15 @@ def random_reads_per_second(path: Path, threads: int, seconds: float) -> float:
         return sum(counts) / (time.monotonic() - began)
     finally:
         os.close(descriptor)
+
+
+def drop_cached_pages(directory: Path) -> None:
+    """Write the files below a directory out and evict them from the page cache; nobody may have them mapped."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)

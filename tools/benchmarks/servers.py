@@ -252,8 +252,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(names: Sequence[str], launch: Launch) -> Iterator[list[Server]]:
-    """Start the named servers with empty directories below `launch.work_directory`; stop them and delete the data."""
+def running(names: Sequence[str], launch: Launch, keep: bool = False) -> Iterator[list[Server]]:
+    """Start the named servers with directories below `launch.work_directory`; stop them and delete the data.
+
+    With `keep` the data stays, for the next run to find it.
+    """
     servers: list[Server] = []
     try:
         for name in names:
@@ -266,4 +269,5 @@ def running(names: Sequence[str], launch: Launch) -> Iterator[list[Server]]:
     finally:
         for server in servers:
             server.kill()
-            shutil.rmtree(server.directory, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(server.directory, ignore_errors=True)

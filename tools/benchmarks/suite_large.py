@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tools.benchmarks.cgroup import MemoryGroup, memory_group
-from tools.benchmarks.disk import random_reads_per_second, scratch_file
+from tools.benchmarks.disk import drop_cached_pages, random_reads_per_second, scratch_file
 from tools.benchmarks.errors import BenchError
-from tools.benchmarks.loader import ValuePool, command_batches, key_name, load, permutation, set_batches
+from tools.benchmarks.loader import LoadResult, ValuePool, command_batches, key_name, load, permutation, set_batches
 from tools.benchmarks.loadgen import (
     Client,
     Latencies,
@@ -96,7 +96,11 @@ def run_large(options: argparse.Namespace) -> Report:
         with contextlib.ExitStack() as stack:
             group = limited(options, report, stack)
             started = stack.enter_context(launch(options, group.prefix if group else ()))
-            (server,) = stack.enter_context(running([name], started))
+            if options.keep is not None:
+                started = dataclasses.replace(started, work_directory=options.keep)
+                # What earlier runs left in the page cache would not count as memory of this one's group.
+                drop_cached_pages(options.keep)
+            (server,) = stack.enter_context(running([name], started, keep=options.keep is not None))
             results[name] = _measure(server, options)
     size_bytes = options.keys * (options.value_size + len(key_name(0)))
     ratio = size_bytes / (options.memory_mib * MIB)
@@ -135,27 +139,43 @@ def limited(options: argparse.Namespace, report: Report, stack: contextlib.ExitS
 def _measure(server: Server, options: argparse.Namespace) -> dict[str, Any]:
     sampler = MemorySampler(lambda: server.memory_bytes()["rss"])
     with sampler.running():
-        loaded = load(server.port, set_batches(permutation(options.keys), options.value_size), options.connections)
-        progress(options, f"{server.name}: {options.keys:,} keys in {loaded.seconds:.1f} s")
-        if options.hashes:
-            load(
-                server.port,
-                command_batches(hash_commands(options.hashes, options.hash_fields, options.value_size)),
-                options.connections,
-            )
+        loaded = _load(server, options)
         measured: dict[str, dict[str, Any]] = {}
         for name, clients in workloads(options).items():
+            if options.workloads and name not in options.workloads:
+                continue
             found = run(server.port, clients, options.seconds)
             measured |= {label: _describe(latencies) for label, latencies in found.items()}
             progress(options, f"{server.name}: {name} {found[name].rate:,.0f}/s")
     return {
         "version": server.version,
-        "load": dataclasses.asdict(loaded) | {"rate": loaded.rate, "stalled_s": stalled_seconds(loaded.per_second)},
+        "load": loaded
+        and dataclasses.asdict(loaded) | {"rate": loaded.rate, "stalled_s": stalled_seconds(loaded.per_second)},
         "workloads": measured,
         "memory": server.memory_bytes(),
         "rss_over_time": sampler.samples,
         "disk_bytes": server.disk_bytes(),
     }
+
+
+def _load(server: Server, options: argparse.Namespace) -> LoadResult | None:
+    """Load the dataset; None when an earlier run left it behind."""
+    with server.connect() as connection:
+        keys = connection.call("DBSIZE")
+    if keys == options.keys + options.hashes:
+        return None
+    if keys:
+        msg = f"{server.directory} has {keys} keys, which are none of this run's"
+        raise BenchError(msg)
+    loaded = load(server.port, set_batches(permutation(options.keys), options.value_size), options.connections)
+    progress(options, f"{server.name}: {options.keys:,} keys in {loaded.seconds:.1f} s")
+    if options.hashes:
+        load(
+            server.port,
+            command_batches(hash_commands(options.hashes, options.hash_fields, options.value_size)),
+            options.connections,
+        )
+    return loaded
 
 
 def _describe(latencies: Latencies) -> dict[str, Any]:
@@ -175,7 +195,8 @@ def charts(results: dict[str, Any], limit_mib: int) -> list[Chart]:
     loading = Chart("Keys loaded per second", "seconds", "keys/s")
     memory = Chart("Resident memory, loading and serving", "seconds", "MiB", limit=limit_mib)
     for name, found in results.items():
-        loading.series[name] = [(float(second), float(n)) for second, n in enumerate(found["load"]["per_second"])]
+        if found["load"] is not None:
+            loading.series[name] = [(float(second), float(n)) for second, n in enumerate(found["load"]["per_second"])]
         memory.series[name] = [(at_s, size_bytes / MIB) for at_s, size_bytes in found["rss_over_time"]]
     return [loading, memory]
 
@@ -185,9 +206,7 @@ def _load_table(results: dict[str, Any]) -> Table:
     rows = [
         [
             f"{name} {found['version']}",
-            grouped(found["load"]["rate"]),
-            f"{found['load']['max_ack_s']:.2f}",
-            str(found["load"]["stalled_s"]),
+            *_load_cells(found["load"]),
             f"{found['memory']['peak'] / MIB:.0f}",
             f"{found['memory']['rss'] / MIB:.0f}",
             f"{found['disk_bytes'] / MIB:.0f}",
@@ -195,6 +214,12 @@ def _load_table(results: dict[str, Any]) -> Table:
         for name, found in results.items()
     ]
     return Table(headers, rows)
+
+
+def _load_cells(loaded: dict[str, Any] | None) -> list[str]:
+    if loaded is None:
+        return ["-", "-", "-"]
+    return [grouped(loaded["rate"]), f"{loaded['max_ack_s']:.2f}", str(loaded["stalled_s"])]
 
 
 def _workload_table(results: dict[str, Any], disk: dict[int, float]) -> Table:

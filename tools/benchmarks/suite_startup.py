@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from typing import Any
 
+from tools.benchmarks.disk import drop_cached_pages
 from tools.benchmarks.errors import BenchError
 from tools.benchmarks.loader import LoadResult, load, mset_batches, permutation, set_batches
 from tools.benchmarks.options import launch, progress
@@ -58,7 +58,7 @@ def _measure(server: Server, options: argparse.Namespace) -> dict[str, Any]:
     stop_s = server.stop()
     disk_bytes = server.disk_bytes()
     if options.cold:
-        drop_cached_pages(server)
+        drop_cached_pages(server.directory)
     server.start(timeout_s=600.0)
     ready_memory = server.memory_bytes()
     _check_count(server, options.keys)
@@ -83,15 +83,3 @@ def _check_count(server: Server, keys: int) -> None:
     if found != keys:
         msg = f"{server.name} has {found} keys instead of {keys}"
         raise BenchError(msg)
-
-
-def drop_cached_pages(server: Server) -> None:
-    """Write the stopped server's files out and evict them from the page cache."""
-    for path in server.directory.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(descriptor)
