@@ -27,7 +27,7 @@ ELEMENT_TAG = b"d"
 EXPIRY_TAG = b"t"
 GARBAGE_TAG = b"g"
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The layout described here. A store of a newer version is refused, an older one until it is upgraded.
 
 It is counted up with every change that rows of the old form do not agree with; see engine/upgrades.py.
@@ -45,6 +45,8 @@ SYSTEM_COUNTS = b"\x00c"
 """Followed by id:u32. Value: u64 number of keys, u64 number of keys with a time to live."""
 SYSTEM_CURSOR = b"\x00s"
 """Followed by slot:u16. Value: u64 cursor, then the key after which SCAN goes on."""
+SYSTEM_VALUES = b"\x00v"
+"""Followed by number:u32 of a value file. Value: u64 bytes in it that nothing refers to."""
 SYSTEM_NAMED = b"\x00n:"
 """Followed by a name. Value: whatever the service of that name keeps across restarts."""
 

@@ -294,7 +294,7 @@ def random_key(client: Client) -> bytes | None:
         start = _random_position(client)
         skip = random.randrange(min(database.keys, _SKIP_KEYS if not start else _SAMPLE_KEYS))
         picked = None
-        for at, (key, _value) in enumerate(database.scan(start)):
+        for at, (key, _value) in enumerate(database.scan_heads(start)):
             picked = key
             if at >= skip:
                 break

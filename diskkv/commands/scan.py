@@ -90,7 +90,7 @@ def _parse_count(text: bytes) -> int:
 def live_keys(database: Database, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, Value | None]]:
     """(key, value) in order, the value None for a key that is past its time."""
     now_ms = database.engine.now_ms
-    for key, value in database.scan(start, stop):
+    for key, value in database.scan_heads(start, stop):
         yield key, None if is_gone(value, now_ms) else value
 
 

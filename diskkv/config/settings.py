@@ -142,7 +142,13 @@ class Storage:
     )
     turn_max_bytes = memory(16 * MIB, "Staged writes after which a turn ends and is committed.", low=64 << 10)
     leveldb_write_buffer_size = memory(
-        4 * MIB, f"LevelDB's table in memory; up to two exist. {_DERIVED}", low=64 << 10, immutable=True
+        4 * MIB,
+        f"LevelDB's table in memory; up to two exist, and in front of them six times as much collects. {_DERIVED}",
+        low=64 << 10,
+        immutable=True,
+    )
+    large_string_size = memory(
+        512, "Strings of so many bytes are written to files beside LevelDB; 0 keeps all in LevelDB.", immutable=True
     )
     leveldb_block_cache_size = memory(
         32 * MIB, f"LevelDB's cache of uncompressed blocks. {_DERIVED}", immutable=True
@@ -157,7 +163,7 @@ class Storage:
     leveldb_mmap = yes_no(False, "Let LevelDB map tables into memory.", immutable=True)
     leveldb_compression = choice("snappy", "snappy none", "Compression of LevelDB's blocks.", immutable=True)
     leveldb_bloom_bits = integer(10, 0, 64, "Bits per key of LevelDB's Bloom filters; 0 for none.", immutable=True)
-    maxdisk = memory(0, "Size of LevelDB's tables above which keys are evicted, or writes refused; 0 for no limit.")
+    maxdisk = memory(0, "Size of the dataset's files above which keys are evicted, or writes refused; 0 for no limit.")
     maxdisk_policy = choice(
         "noeviction",
         "noeviction allkeys-lru allkeys-random volatile-lru volatile-random volatile-ttl",

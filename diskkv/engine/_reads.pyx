@@ -85,8 +85,14 @@ cdef extern from *:
         char *value;
         size_t value_bytes;
         char *error;
+        char *record;       /* what the value is a pointer to */
+        size_t record_bytes;
+        int is_pointer;
         int from_disk;
     } job_t;
+
+    /* Where the files are that pointers lead to: their descriptors, from the one with number `first` on. */
+    typedef struct { uint32_t first, count; int *descriptors; } files_t;
 
     typedef struct { job_t *first, *last; } jobs_t;
 
@@ -103,6 +109,7 @@ cdef extern from *:
         int notifies;       /* whether `event_fd` is to be written when something is done */
         int ends;
         int event_fd;
+        files_t files;
     } pool_t;
 
     static void append_jobs(jobs_t *jobs, jobs_t more) {
@@ -110,10 +117,43 @@ cdef extern from *:
         jobs->last = more.last;
     }
 
+    /* See codec/value_record.py. */
+    #define POINTER_TAG 0xff
+    #define POINTER_BYTES 17
+    #define MOST_RECORD_BYTES (1 << 20)
+
+    static int descriptor_of(pool_t *pool, uint32_t number) {
+        pthread_mutex_lock(&pool->mutex);
+        uint32_t at = number - pool->files.first;
+        int descriptor = at < pool->files.count ? pool->files.descriptors[at] : -1;
+        pthread_mutex_unlock(&pool->mutex);
+        return descriptor;
+    }
+
+    /* Read what a pointer leads to. Where that fails there is no record: whoever asked looks again. */
+    static void follow(pool_t *pool, job_t *job) {
+        uint32_t number, size;
+        uint64_t offset;
+        memcpy(&number, job->value + 1, sizeof number);
+        memcpy(&offset, job->value + 5, sizeof offset);
+        memcpy(&size, job->value + 13, sizeof size);
+        int descriptor = descriptor_of(pool, number);
+        if (descriptor < 0 || size > MOST_RECORD_BYTES || !(job->record = malloc(size))) return;
+        if (pread(descriptor, job->record, size, offset) == (ssize_t)size) {
+            job->record_bytes = size;
+        } else {
+            free(job->record);
+            job->record = NULL;
+        }
+    }
+
     static void read_row(pool_t *pool, job_t *job, long *blocks) {
         struct rusage usage;
         job->value = pool->leveldb.get(&pool->database, pool->leveldb.read_options, job->key, job->key_bytes,
                                        &job->value_bytes, &job->error);
+        job->is_pointer = job->value && job->key_bytes && job->key[0] == 'm' && job->value_bytes > POINTER_BYTES &&
+                          (unsigned char)job->value[0] == POINTER_TAG;
+        if (job->is_pointer) follow(pool, job);
         job->from_disk = getrusage(RUSAGE_THREAD, &usage) == 0 && usage.ru_inblock != *blocks;
         *blocks = usage.ru_inblock;
     }
@@ -178,6 +218,13 @@ cdef extern from *:
         pool->event_fd = event_fd;
     }
 
+    static void set_files(pool_t *pool, files_t files) {
+        pthread_mutex_lock(&pool->mutex);
+        free(pool->files.descriptors);
+        pool->files = files;
+        pthread_mutex_unlock(&pool->mutex);
+    }
+
     static void submit_jobs(pool_t *pool, jobs_t jobs, int count) {
         pthread_mutex_lock(&pool->mutex);
         append_jobs(&pool->todo, jobs);
@@ -231,13 +278,21 @@ cdef extern from *:
         char *value
         size_t value_bytes
         char *error
+        char *record
+        size_t record_bytes
+        int is_pointer
         int from_disk
     ctypedef struct jobs_t:
         job_t *first
         job_t *last
+    ctypedef struct files_t:
+        unsigned int first
+        unsigned int count
+        int *descriptors
     ctypedef struct pool_t:
         leveldb_t leveldb
         database_t database
+        files_t files
         int under_way
     ctypedef unsigned long pthread_t
     int find_functions(leveldb_t *leveldb, const char *plyvel)
@@ -245,6 +300,7 @@ cdef extern from *:
     bint is_database(const void *database)
     int start_thread(pthread_t *thread, pool_t *pool)
     void open_pool(pool_t *pool, int event_fd)
+    void set_files(pool_t *pool, files_t files)
     void submit_jobs(pool_t *pool, jobs_t jobs, int count)
     int await_rows(pool_t *pool)
     jobs_t take_done(pool_t *pool)
@@ -291,6 +347,19 @@ cdef class NativePool:
     def __dealloc__(self):
         # The threads use what is about to be freed.
         end_threads(&self.pool, self.threads, self.started)
+        free(self.pool.files.descriptors)
+
+    def set_files(self, dict descriptors not None):
+        """Where the value files are from now on: number -> file descriptor."""
+        cdef files_t files
+        files.first = min(descriptors, default=0)
+        files.count = max(descriptors) - files.first + 1 if descriptors else 0
+        files.descriptors = <int *>malloc(sizeof(int) * max(files.count, 1))
+        if files.descriptors == NULL:
+            raise MemoryError
+        for at in range(files.count):
+            files.descriptors[at] = descriptors.get(files.first + at, -1)
+        set_files(&self.pool, files)
 
     def submit(self, database, list fetches not None):
         """Have rows read. `database` is a plyvel.DB for which `can_read` is true."""
@@ -315,7 +384,7 @@ cdef class NativePool:
             job.fetch = <PyObject *>fetch
             job.key = PyBytes_AS_STRING(row)
             job.key_bytes = PyBytes_GET_SIZE(row)
-            job.error = NULL
+            job.error = job.record = NULL
             if jobs.first == NULL:
                 jobs.first = job
             else:
@@ -337,7 +406,7 @@ cdef class NativePool:
         return await_rows(&self.pool) != 0
 
     def finished(self):
-        """The fetches that were read since the last call."""
+        """The fetches that were read since the last call. One whose value is a pointer has a `record`, maybe empty."""
         cdef job_t *job = take_done(&self.pool).first
         cdef job_t *next
         cdef list fetches = []
@@ -352,6 +421,9 @@ cdef class NativePool:
                 fetch.value = PyBytes_FromStringAndSize(job.value, job.value_bytes)
             if job.value != NULL:
                 leveldb.release(job.value)
+            if job.is_pointer:
+                fetch.record = b"" if job.record == NULL else PyBytes_FromStringAndSize(job.record, job.record_bytes)
+                free(job.record)
             fetch.from_disk = job.from_disk != 0
             fetches.append(fetch)
             Py_DECREF(fetch)

@@ -42,16 +42,13 @@ class Bulk:
             # A store in memory gains nothing from it, and its scans do not bear writes.
             self._stage()
             return
-        batch = engine.store.batch()
         if not self._written:
             self._written = True
             engine.has_garbage = True
-            batch.put(garbage_row(GARBAGE_OBJECT, self._oid), b"")
+            self._rows[garbage_row(GARBAGE_OBJECT, self._oid)] = b""
             # The ids in use must be known to be so even if this turn is never committed.
-            batch.put(SYSTEM_LEASE, U64.pack(engine.oid_lease))
-        for row, value in self._rows.items():
-            batch.put(row, value)
-        engine.store.write(batch)
+            self._rows[SYSTEM_LEASE] = U64.pack(engine.oid_lease)
+        engine.store.write(self._rows)
         engine.know_new_objects()
         self._rows.clear()
 

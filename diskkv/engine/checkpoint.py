@@ -12,6 +12,12 @@ order that makes any interleaving with LevelDB's own thread harmless:
 3. The live tables are linked. When one has gone, a compaction has replaced it meanwhile, and the manifest has the edit:
    it is all done once more, which links only the tables that are new.
 
+4. The logs in front of LevelDB (write_log.py) were opened before all that, and what has come since is opened now.
+   They are applied on top, so none may be missing whose rows are in LevelDB in part: when their numbers have a gap, one
+   came and went meanwhile, and it is all done once more. They are copied as they are at the end: only whole ones had
+   begun to move into LevelDB. So with the files that hold long strings (value_files.py): one that is given up is still
+   open here, and they are only ever appended to, so that all but the newest can be linked.
+
 Nothing holds up the server: all this happens in another thread. 10,000 tables (78 GiB) take about 0.2 s, and as long
 again to be looked over and described; beside a thread that never rests twice that.
 """
@@ -37,6 +43,8 @@ from diskkv.errors import CorruptionError, StorageError
 STORE = "leveldb"
 """The directory inside a checkpoint (and a data directory) that has LevelDB's files."""
 DESCRIPTION = "checkpoint.json"
+WRITE_LOG_SUFFIX = ".wal"
+VALUES_SUFFIX = ".val"
 
 _ATTEMPTS = 1000
 _STAGING = ".checkpoint-"
@@ -78,19 +86,29 @@ class Checkpointer:
             target.mkdir()
             taken = Taken()
             for _ in range(_ATTEMPTS):
-                with Logs(self._source) as logs, contextlib.suppress(FileNotFoundError):
+                with (
+                    OpenFiles(self._source, VALUES_SUFFIX) as values,
+                    OpenFiles(self._source, WRITE_LOG_SUFFIX) as write_logs,
+                    Logs(self._source) as logs,
+                    contextlib.suppress(FileNotFoundError),
+                ):
                     self._read_manifest()
                     self._take_tables(target, taken, step)
+                    if not write_logs.has_all() or not values.open_new():
+                        continue
                     self._copy_manifest(target)
                     logs.copy(target, self._reader.log_number)
+                    write_logs.take(target, taken, False)
+                    values.take(target, taken, True)
                     break
             else:
                 message = "LevelDB replaces its tables faster than they can be taken"
                 raise StorageError(message)
         _remove_strays(target, set(self._reader.tables))
-        others = _finish(target)
+        _finish(target)
         taken.tables = len(self._reader.tables)
-        taken.size_bytes = sum(self._reader.tables.values()) + sum(path.stat().st_size for path in others)
+        found = contents(target)
+        taken.size_bytes = found.size_bytes
         return taken
 
     def make_elsewhere(self, target: Path, earlier: Path | None, step: Step = no_step) -> Taken:
@@ -176,6 +194,72 @@ class Logs:
             (target / f"{first:06d}.log").touch()
 
 
+def value_files(store: Path) -> list[Path]:
+    """The files with long strings (value_files.py), oldest first."""
+    return _numbered(store, VALUES_SUFFIX)
+
+
+def _numbered(store: Path, suffix: str) -> list[Path]:
+    found = [path for path in store.glob(f"*{suffix}") if path.stem.isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def write_logs(store: Path) -> list[Path]:
+    """The logs in front of LevelDB (write_log.py), oldest first."""
+    return _numbered(store, WRITE_LOG_SUFFIX)
+
+
+class OpenFiles:
+    """Files of one kind that come with rising numbers and go, held open so that none gets lost."""
+
+    def __init__(self, source: Path, suffix: str) -> None:
+        self._source = source
+        self._suffix = suffix
+        self._files: dict[int, int] = {}
+        self.open_new()
+        self._began_empty = not self._files
+
+    def __enter__(self) -> OpenFiles:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for fd in self._files.values():
+            os.close(fd)
+
+    def open_new(self) -> bool:
+        """Open what has come; whether none of that vanished meanwhile."""
+        for path in _numbered(self._source, self._suffix):
+            number = int(path.stem)
+            if number not in self._files:
+                try:
+                    self._files[number] = os.open(path, os.O_RDONLY)
+                except FileNotFoundError:
+                    return False
+        return True
+
+    def has_all(self) -> bool:
+        """Whether these are all that there were since the beginning; looks for new ones."""
+        if not self.open_new():
+            return False
+        numbers = sorted(self._files)
+        return not numbers or (not self._began_empty and numbers == list(range(numbers[0], numbers[-1] + 1)))
+
+    def take(self, target: Path, taken: Taken, link: bool) -> None:
+        """Put them into a directory as they are now; with `link` all but the newest, which may grow, are links."""
+        newest = max(self._files, default=0)
+        for number, fd in self._files.items():
+            name = f"{number:06d}{self._suffix}"
+            size_bytes = os.fstat(fd).st_size
+            if link and number != newest:
+                with contextlib.suppress(FileNotFoundError):
+                    if place(self._source / name, target / name):
+                        taken.copied_bytes += size_bytes
+                    continue
+            with open(target / name, "xb") as copy:
+                _copy_bytes(fd, copy.fileno(), size_bytes)
+            taken.copied_bytes += size_bytes
+
+
 def _current(store: Path) -> str:
     """The name of the manifest. Raises OSError and CorruptionError."""
     name = (store / "CURRENT").read_bytes().strip().decode("ascii", "replace")
@@ -187,7 +271,7 @@ def _current(store: Path) -> str:
 
 @dataclass(frozen=True)
 class Contents:
-    """A store that nobody has open: its tables (path -> size), and the other files that it needs."""
+    """A store that nobody has open: its tables and value files (path -> size), and the other files that it needs."""
 
     tables: dict[Path, int]
     others: list[Path]
@@ -226,7 +310,8 @@ def contents(store: Path) -> Contents:
     if not logs:
         message = f"{store} has no write-ahead log from number {reader.log_number} on"
         raise CorruptionError(message)
-    return Contents(tables, [*logs, manifest, store / "CURRENT"])
+    tables.update((path, path.stat().st_size) for path in value_files(store))
+    return Contents(tables, [*logs, *write_logs(store), manifest, store / "CURRENT"])
 
 
 def copy_store(source: Path, target: Path, earlier: Path | None, link: bool = True, step: Step = no_step) -> Taken:
@@ -310,16 +395,12 @@ def _remove_strays(target: Path, tables: set[int]) -> None:
             os.unlink(target / name)
 
 
-def _finish(store: Path) -> list[Path]:
-    """Bring the changing files and the directory itself to stable storage; LevelDB has done so with tables.
-
-    Answers these files.
-    """
-    others = [store / name for name in os.listdir(store) if not name.endswith(_TABLE_SUFFIXES)]
-    for path in others:
-        sync_path(path)
+def _finish(store: Path) -> None:
+    """Bring the changing files and the directory itself to stable storage; LevelDB has done so with tables."""
+    for name in os.listdir(store):
+        if not name.endswith(_TABLE_SUFFIXES):
+            sync_path(store / name)
     sync_path(store)
-    return others
 
 
 def sync_path(path: Path) -> None:

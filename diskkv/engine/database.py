@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from diskkv.codec.header import HASH, Header, Value, decode_header, expire_ms_of, next_field_expiry
 from diskkv.codec.keys import GARBAGE_OBJECT, garbage_row, header_prefix, prefix_successor
-from diskkv.engine.rows import ABSENT, StagedIndex, Undo, merge
+from diskkv.engine.overlay import ABSENT, KeyIndex, merge_staged
+from diskkv.engine.rows import Undo
 
 if TYPE_CHECKING:
     from diskkv.engine.engine import Engine
 
 
 _ONLY_PLAIN = {bytes}
+Scan = Callable[[bytes, bytes, bool], Iterator[tuple[bytes, bytes]]]
 
 
 class Database:
@@ -38,7 +40,7 @@ class Database:
         self.saved_counts = (0, 0)
         self.mapped = mapped
         self.staged: dict[bytes, Value | None] = {}
-        self.staged_index = StagedIndex(self.staged)
+        self.staged_index = KeyIndex(self.staged)
         self.observer: Callable[[Database, bytes], None] | None = None
         """Called with every key that changes while someone watches, tracks or waits on this database."""
         self.adopt(db_id, engine.cache.segment())
@@ -130,12 +132,21 @@ class Database:
         self.segment.store(key, value)
         return value
 
-    def scan(self, start: bytes, stop: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
+    def scan_heads(
+        self, start: bytes, stop: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, Value]]:
+        """As `scan`, for type and time to live only: long strings may come without their bytes."""
+        return self.scan(start, stop, reverse, self.engine.store.scan_heads)
+
+    def scan(
+        self, start: bytes, stop: bytes | None = None, reverse: bool = False, read: Scan | None = None
+    ) -> Iterator[tuple[bytes, Value]]:
         """(key, value) of keys with start <= key < stop (None: no end), expired ones included, in lexical order."""
         prefix = self.prefix
         size = len(prefix)
         end = prefix_successor(prefix) if stop is None else prefix + stop
-        stored = ((row[size:], record) for row, record in self.engine.store.scan(prefix + start, end, reverse))
+        read = read or self.engine.store.scan
+        stored = ((row[size:], record) for row, record in read(prefix + start, end, reverse))
         rows: Iterator[tuple[bytes, Any]] = stored
         keys: list[bytes] = []
         if self.staged:
@@ -143,7 +154,7 @@ class Database:
             limit = b"\xff" * (1 + max(map(len, self.staged))) if stop is None else stop
             keys = self.staged_index.range(start, limit, reverse)
             if keys:
-                rows = merge(stored, self.staged, keys, reverse)
+                rows = merge_staged(stored, self.staged, keys, reverse)
         # Of what is staged now: the scan of a reply that is streamed goes on in later turns.
         merged = frozenset(keys)
         for key, found in rows:

@@ -34,8 +34,9 @@ from diskkv.config import Config
 from diskkv.engine.cache import Cache
 from diskkv.engine.database import Database
 from diskkv.engine.dead_space import SAMPLED, DeadSpace
+from diskkv.engine.overlay import ABSENT
 from diskkv.engine.row_reader import RowReader
-from diskkv.engine.rows import ABSENT, ELEMENT_TAG_BYTE, KIND_AT, Journal, Rows
+from diskkv.engine.rows import ELEMENT_TAG_BYTE, KIND_AT, Journal, Rows
 from diskkv.engine.store import Store
 from diskkv.engine.upgrades import require_current, stored_format
 from diskkv.errors import StorageError
@@ -115,9 +116,7 @@ class Engine:
     def _check_format(self) -> None:
         version = stored_format(self.store)
         if version is None:
-            batch = self.store.batch()
-            batch.put(SYSTEM_FORMAT, U32.pack(FORMAT_VERSION))
-            self.store.write(batch)
+            self.store.write({SYSTEM_FORMAT: U32.pack(FORMAT_VERSION)})
         else:
             require_current(version, "the data directory")
 
@@ -227,33 +226,27 @@ class Engine:
         self.commits += 1
 
     def _write(self, sync: bool) -> None:
-        batch = self.store.batch(sync)
-        put = batch.put
-        delete = batch.delete
+        rows: dict[bytes, bytes | None] = {}
         for database in self.dirty:
             prefix = database.prefix
             for key, value in database.staged.items():
                 if value.__class__ is bytes:
-                    put(prefix + key, STRING_TAG + value)
+                    rows[prefix + key] = STRING_TAG + value
                 elif value is None:
-                    delete(prefix + key)
+                    rows[prefix + key] = None
                     self._unsampled += 1
                     if self._unsampled == SAMPLED:
                         self._unsampled = 0
                         self.dead_space.add_headers(prefix + key, SAMPLED)
                 else:
-                    put(prefix + key, encode_header(value))
+                    rows[prefix + key] = encode_header(value)
             if not database.mapped:
-                put(SYSTEM_DATABASE + U32.pack(database.index), U32.pack(database.id))
-                put(SYSTEM_DATABASE_LEASE, U32.pack(self._next_db_id))
+                rows[SYSTEM_DATABASE + U32.pack(database.index)] = U32.pack(database.id)
+                rows[SYSTEM_DATABASE_LEASE] = U32.pack(self._next_db_id)
             if database.saved_counts != (database.keys, database.expires):
-                put(SYSTEM_COUNTS + U32.pack(database.id), encode_counts(database.keys, database.expires))
-        for row, raw in self.rows.staged.items():
-            if raw is None:
-                delete(row)
-            else:
-                put(row, raw)
-        self.store.write(batch)
+                rows[SYSTEM_COUNTS + U32.pack(database.id)] = encode_counts(database.keys, database.expires)
+        rows.update(self.rows.staged)
+        self.store.write(rows, sync)
 
     def _publish(self) -> None:
         """Let the cache see what was committed; the only place that changes it besides filling after a read."""
@@ -435,9 +428,7 @@ class Engine:
         A batch whose write failed may be in the store's log all the same (the sync was what failed) and comes back now.
         """
         self.reload()
-        batch = self.store.batch(sync=True)
-        batch.put(SYSTEM_FORMAT, U32.pack(FORMAT_VERSION))
-        self.store.write(batch)
+        self.store.write({SYSTEM_FORMAT: U32.pack(FORMAT_VERSION)}, sync=True)
 
     def reload(self) -> None:
         """Open the store anew with empty caches, and read the counts from it again; nothing may be staged."""

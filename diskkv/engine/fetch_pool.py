@@ -22,7 +22,9 @@ from typing import Any
 
 import plyvel
 
+from diskkv.codec.value_record import decode_pointer, decode_record
 from diskkv.engine.leveldb import LevelDBStore
+from diskkv.engine.overlay import ABSENT
 from diskkv.engine.store import Store
 from diskkv.errors import StorageError
 
@@ -47,11 +49,24 @@ class Fetch:
     what the row holds.
     """
 
-    __slots__ = ("committed", "error", "from_disk", "is_done", "is_replaced", "row", "tickets", "users", "value")
+    __slots__ = (
+        "committed",
+        "error",
+        "from_disk",
+        "is_done",
+        "is_replaced",
+        "record",
+        "row",
+        "tickets",
+        "users",
+        "value",
+    )
 
     def __init__(self, row: bytes) -> None:
         self.row = row
         self.value: bytes | None = None
+        self.record: bytes | None = None
+        """While `value` is a pointer still: what that leads to, empty if it is not there."""
         self.error: StorageError | None = None
         self.from_disk: bool | None = None
         """Whether the read went to the disk rather than to the page cache; None when that is not known."""
@@ -212,40 +227,74 @@ def _blocks_read() -> int:
 
 
 class NativePool:
-    """As FetchPool, for LevelDB, with threads that know nothing of Python."""
+    """As FetchPool, for LevelDB, with threads that know nothing of Python.
+
+    They see LevelDB only, and value files: rows in memtables are answered without them.
+    """
 
     def __init__(self, store: LevelDBStore, threads: int, event_fd: int) -> None:
         self._store = store
         self._event_fd = event_fd
         self._pool: Any = native.NativePool(threads, event_fd)  # type: ignore[union-attr]
-        self._failed: list[Fetch] = []
+        self._files: dict[int, int] = {}
+        self._known: list[Fetch] = []
+        """Fetches that need no thread."""
         self.close = self._pool.close
 
     def submit(self, fetches: list[Fetch]) -> None:
         """Have rows read."""
+        unknown: list[Fetch] = []
+        recent = self._store.recent
+        for fetch in fetches:
+            value = recent(fetch.row)
+            if value is ABSENT:
+                unknown.append(fetch)
+            else:
+                fetch.value = value  # type: ignore[assignment]
+                self._known.append(fetch)
         try:
-            self._pool.submit(self._store.database, fetches)
+            files = self._store.value_descriptors
+            if files is not self._files:
+                self._files = files
+                self._pool.set_files(files)
+            self._pool.submit(self._store.database, unknown)
         except StorageError as exc:
             # The store was closed, because it could not be opened again.
-            for fetch in fetches:
+            for fetch in unknown:
                 fetch.error = exc
-            self._failed += fetches
+            self._known += unknown
 
     def await_rows(self) -> bool:
         """Whether `finished` has something to answer; if not, `event_fd` is written when it does."""
-        return bool(self._failed or self._pool.await_rows())
+        return bool(self._known or self._pool.await_rows())
 
     def finished(self) -> list[Fetch]:
         """The fetches that were read since the last call."""
-        failed, self._failed = self._failed, []
-        fetches: list[Fetch] = self._pool.finished()
-        return fetches + failed
+        return self._complete(self._pool.finished())
 
     def drain(self) -> list[Fetch]:
         """As `finished`, after waiting for all that is under way."""
-        failed, self._failed = self._failed, []
-        fetches: list[Fetch] = self._pool.drain()
-        return fetches + failed
+        return self._complete(self._pool.drain())
+
+    def _complete(self, fetches: list[Fetch]) -> list[Fetch]:
+        for fetch in fetches:
+            if fetch.record is not None:
+                self._follow(fetch, fetch.record)
+        known, self._known = self._known, []
+        return fetches + known
+
+    def _follow(self, fetch: Fetch, record: bytes) -> None:
+        """Put the string in place of the pointer to it."""
+        fetch.record = None
+        try:
+            pointer = decode_pointer(fetch.value or b"")
+            fetch.value = pointer.head + decode_record(record, fetch.row)
+        except ValueError:
+            # The string was moved meanwhile, or else it is damaged.
+            try:
+                fetch.value = self._store.get(fetch.row)
+            except StorageError as exc:
+                fetch.error = exc
 
 
 def open_pool(store: Store, threads: int, event_fd: int) -> FetchPool | NativePool:

@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from sortedcontainers import SortedDict
 
+from diskkv.codec.log_record import Changes
 from diskkv.engine.checkpoint import Step, Taken, no_step
+from diskkv.engine.overlay import ABSENT
 from diskkv.errors import StorageError
-
-
-class MemoryBatch:
-    """A list of changes in order; a value of None deletes."""
-
-    __slots__ = ("changes",)
-
-    def __init__(self) -> None:
-        self.changes: list[tuple[bytes, bytes | None]] = []
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self.changes.append((key, value))
-
-    def delete(self, key: bytes) -> None:
-        self.changes.append((key, None))
 
 
 class MemoryStore:
@@ -42,21 +28,24 @@ class MemoryStore:
         value: bytes | None = self._rows.get(key)
         return value
 
-    def batch(self, sync: bool = False) -> MemoryBatch:
-        return MemoryBatch()
+    def recent(self, key: bytes) -> object:
+        return ABSENT
 
-    def write(self, batch: Any) -> None:
-        rows = self._rows
-        for key, value in batch.changes:
+    def write(self, rows: Changes, sync: bool = False) -> None:
+        mine = self._rows
+        for key, value in rows.items():
             if value is None:
-                rows.pop(key, None)
+                mine.pop(key, None)
             else:
-                rows[key] = value
+                mine[key] = value
 
     def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         rows = self._rows
         for key in rows.irange(start, stop, (True, False), reverse):
             yield key, rows[key]
+
+    def scan_heads(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return self.scan(start, stop, reverse)
 
     def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
         keys: Iterator[bytes] = self._rows.irange(start, stop, (True, False), reverse)

@@ -111,7 +111,7 @@ class Reclaimer:
         # Going on behind the last deleted row instead of at `start` avoids walking over the tombstones left so far.
         position = self._position.get(garbage, start)
         done = size_bytes = 0
-        for row, record in rows.scan(position, stop):
+        for row, record in rows.scan(position, stop, heads=True):
             if done >= limit:
                 self._position[garbage] = row
                 self._deleted[garbage] = self._deleted.get(garbage, 0) + done

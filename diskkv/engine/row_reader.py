@@ -17,6 +17,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from diskkv.engine.fetch_pool import Fetch, FetchPool, NativePool, Ticket, open_pool
+from diskkv.engine.overlay import ABSENT
 from diskkv.engine.store import Store
 
 SLOW_READ_NS = 30_000
@@ -48,6 +49,7 @@ class Meter:
     """How slow the reads of one command were lately; `hands_over`: whether they are better left to threads."""
 
     __slots__ = ("_average_ns", "_disk_share", "hands_over")
+    is_eager = False
 
     def __init__(self) -> None:
         self.hands_over = False
@@ -70,9 +72,10 @@ class Meter:
 
 
 class EagerMeter(Meter):
-    """Hands over every read, however fast."""
+    """Hands over every read, however fast, even of rows that are in memory."""
 
     __slots__ = ()
+    is_eager = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +125,10 @@ class RowReader:
                 return fetch.value
         meter = self._meter
         if meter is not None and meter.hands_over and len(self._journal) == self._mark:
-            raise ColdRead(row)
+            recent = self._store.recent(row)
+            if recent is ABSENT or meter.is_eager:
+                raise ColdRead(row)
+            return recent  # type: ignore[return-value]
         start_ns = perf_counter_ns()
         value = self._store.get(row)
         spent_ns = perf_counter_ns() - start_ns

@@ -7,23 +7,14 @@ staged is visible to later reads and scans of the same turn, and reaches the sto
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice, repeat
-from typing import Any, Final
-
-from sortedcontainers import SortedList
+from itertools import repeat
+from typing import Any
 
 from diskkv.codec.keys import ELEMENT_TAG, SCANNED_KINDS, U64
 from diskkv.engine.cache import Segment
+from diskkv.engine.overlay import ABSENT, KeyIndex, merge_staged
 from diskkv.engine.row_reader import RowReader
 from diskkv.engine.store import Store
-
-
-class _Absent:
-    """The type of `ABSENT`."""
-
-
-ABSENT: Final = _Absent()
-"""In a journal entry: the key was not staged before."""
 
 Journal = list[tuple[Any, Any, Any]]
 """(dictionary, key, what it held before or ABSENT), in order; undone backwards by `Engine.rollback`.
@@ -38,61 +29,6 @@ KIND_AT = 9
 def is_cached_row(row: bytes) -> bool:
     """Whether the cache holds rows like this: only elements, and of these only what is looked up one by one."""
     return row[0] == ELEMENT_TAG_BYTE and row[KIND_AT] not in SCANNED_KINDS
-
-
-class StagedIndex:
-    """The keys of a staged dictionary in order, sorted only when a scan asks, and then only those that are new."""
-
-    __slots__ = ("_keys", "_seen", "_staged")
-
-    def __init__(self, staged: dict[bytes, Any]) -> None:
-        self._staged = staged
-        self._keys: SortedList = SortedList()
-        self._seen = 0
-
-    def range(self, start: bytes, stop: bytes, reverse: bool) -> list[bytes]:
-        """The staged keys with start <= key < stop."""
-        staged = self._staged
-        if len(staged) != self._seen:
-            # A dictionary keeps its insertion order and overwriting keeps a key's place: what is new is at the end,
-            # and only from there it is found without walking over the rest.
-            self._keys.update(islice(reversed(staged), len(staged) - self._seen))
-            self._seen = len(staged)
-        return list(self._keys.irange(start, stop, (True, False), reverse))
-
-    def reset(self) -> None:
-        """Forget everything; needed whenever keys left the dictionary."""
-        if self._seen:
-            self._keys.clear()
-            self._seen = 0
-
-
-def merge(
-    stored: Iterator[tuple[bytes, Any]], staged: dict[bytes, Any], keys: list[bytes], reverse: bool
-) -> Iterator[tuple[bytes, Any]]:
-    """`stored` with the staged `keys` (in scan order) laid over it; a staged None hides a row.
-
-    The staged values are copied first, so that rows staged while the scan runs do not disturb it.
-    """
-    overlay = [(key, staged[key]) for key in keys]
-    position = 0
-    total = len(overlay)
-    for row, value in stored:
-        while position < total:
-            key, new = overlay[position]
-            if (key > row) if not reverse else (key < row):
-                break
-            position += 1
-            if key == row:
-                value = new
-                break
-            if new is not None:
-                yield key, new
-        if value is not None:
-            yield row, value
-    for key, new in overlay[position:]:
-        if new is not None:
-            yield key, new
 
 
 _NOTHING_KNOWN = b"\xff"
@@ -139,7 +75,7 @@ class Rows:
         self.cached: dict[bytes, bytes] = segment.data
         self.hits = segment.hits
         self.staged: dict[bytes, bytes | None] = {}
-        self._index = StagedIndex(self.staged)
+        self._index = KeyIndex(self.staged)
         self._known_from = _NOTHING_KNOWN
         self._losses = 0
 
@@ -218,16 +154,20 @@ class Rows:
         self._journal.append((staged, row, staged.get(row, ABSENT)))
         staged[row] = None
 
-    def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    def scan(
+        self, start: bytes, stop: bytes, reverse: bool = False, heads: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
         """(row, value) with start <= row < stop, in order, as of this call; drop it before the turn ends.
 
-        Reverse scans begin at the last row before `stop`. Rows staged after this call are not seen.
+        Reverse scans begin at the last row before `stop`. Rows staged after this call are not seen. With `heads`,
+        header records of long strings may come without the string.
         """
-        stored = self._store.scan(start, stop, reverse)
+        read = self._store.scan_heads if heads else self._store.scan
+        stored = read(start, stop, reverse)
         if self.staged:
             keys = self._index.range(start, stop, reverse)
             if keys:
-                return merge(stored, self.staged, keys, reverse)
+                return merge_staged(stored, self.staged, keys, reverse)
         return stored
 
     def clear_staged(self) -> None:

@@ -33,9 +33,9 @@ def keys_from_random_place(
     ends = [start, *(cut for cut in cuts if start < cut < stop), stop]
     at = random.randrange(len(ends) - 1)
     place = between(ends[at], ends[at + 1], random)[len(start) :]
-    found = [(database, key, value) for key, value in islice(database.scan(place), count) if value is not None]
+    found = [(database, key, value) for key, value in islice(database.scan_heads(place), count) if value is not None]
     if len(found) < count and place:
-        rest = islice(database.scan(b"", place), count - len(found))
+        rest = islice(database.scan_heads(b"", place), count - len(found))
         found += [(database, key, value) for key, value in rest if value is not None]
     return found
 

@@ -9,16 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from diskkv.codec.log_record import Changes
 from diskkv.engine.checkpoint import Step, Taken, no_step
 from diskkv.errors import StorageError
-
-
-class Batch(Protocol):
-    """Puts and deletes that `Store.write` applies all or none, in order."""
-
-    def put(self, key: bytes, value: bytes) -> None: ...
-
-    def delete(self, key: bytes) -> None: ...
 
 
 class Store(Protocol):
@@ -26,18 +19,18 @@ class Store(Protocol):
 
     persistent: bool
     written_bytes: int
-    """How much was written since the store was opened first: the size of all batches."""
+    """How much was written since the store was opened first: the size of what `write` got."""
     snapshot_scans: bool
     """Whether a scan goes on to answer what the store held when it began, whatever is written meanwhile."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
 
-    def batch(self, sync: bool = False) -> Batch:
-        """An empty batch; with `sync` it is on stable storage when its `write` returns."""
+    def recent(self, key: bytes) -> object:
+        """The value of a row that can be told without looking at the disk, None if it was deleted, or else ABSENT."""
 
-    def write(self, batch: Batch) -> None:
-        """Apply a batch atomically."""
+    def write(self, rows: Changes, sync: bool = False) -> None:
+        """Put these rows, or delete them (None), all or none; with `sync` they are on stable storage afterwards."""
 
     def scan(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """(key, value) pairs with start <= key < stop, in order; to be finished or dropped before the next `write`.
@@ -45,11 +38,14 @@ class Store(Protocol):
         With `snapshot_scans` it may go on after writes. After `reopen` and `close` it raises StorageError.
         """
 
+    def scan_heads(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """As `scan`, but the header record of a long string may come without the string: then it is cheaper."""
+
     def scan_keys(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[bytes]:
         """The keys alone, which is cheaper than `scan`."""
 
     def read_apart(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """The first `limit` rows with start <= key < stop; may be called from another thread."""
+        """The first `limit` rows of `scan_heads`; may be called from another thread."""
 
     def snapshot(self) -> Store:
         """What the store holds now, for reading only, whatever is written meanwhile; to be closed before the store.
@@ -84,7 +80,7 @@ class Store(Protocol):
         """How many tables wait to be merged into the sorted levels; writes get slow, then stop, as there are more."""
 
     def property(self, name: str) -> str | None:
-        """A property of the underlying store (leveldb.stats ...), None when it has none of that name."""
+        """A property of the underlying store (leveldb.stats, values.bytes ...), None when it has none of that name."""
 
     def reopen(self) -> None:
         """Close and open again; clears a failed state."""
@@ -99,10 +95,7 @@ class ReadOnlyStore:
     persistent = False
     written_bytes = 0
 
-    def batch(self, sync: bool = False) -> Batch:
-        raise self._refusal()
-
-    def write(self, batch: Batch) -> None:
+    def write(self, rows: Changes, sync: bool = False) -> None:
         raise self._refusal()
 
     def reopen(self) -> None:

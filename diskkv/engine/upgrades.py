@@ -47,18 +47,18 @@ class Rewrite:
         self.position = store.get(_POSITION) or b""
         self.rows = 0
         """How many rows were rewritten."""
-        self._batch = store.batch()
+        self._changes: dict[bytes, bytes | None] = {}
 
     def put(self, row: bytes, value: bytes) -> None:
         """Put a row with the next `flush`."""
-        self._batch.put(row, value)
+        self._changes[row] = value
         self.rows += 1
 
     def flush(self, position: bytes) -> None:
         """Write what was put; everything up to `position` is done. No scan may be under way."""
-        self._batch.put(_POSITION, position)
-        self.store.write(self._batch)
-        self._batch = self.store.batch()
+        self._changes[_POSITION] = position
+        self.store.write(self._changes)
+        self._changes = {}
         self.position = position
 
 
@@ -91,7 +91,11 @@ def _rewritten_block(row: bytes, raw: bytes) -> bytes:
     return join_blocks([LONG_BLOCK if item is None else encode_entry(item) for item in items])
 
 
-STEPS: Mapping[int, Step] = {1: _rewrite_lists}
+def _nothing(rewrite: Rewrite) -> None:
+    """Format 2 had neither logs in front of LevelDB nor value files: an older program would not look for them."""
+
+
+STEPS: Mapping[int, Step] = {1: _rewrite_lists, 2: _nothing}
 """The step at n makes format n + 1 of format n."""
 
 
@@ -162,8 +166,7 @@ def upgrade(
 
 
 def _set_format(store: Store, version: int) -> None:
-    batch = store.batch(sync=True)
-    batch.put(SYSTEM_FORMAT, U32.pack(version))
+    rows: dict[bytes, bytes | None] = {SYSTEM_FORMAT: U32.pack(version)}
     if version < UPGRADING:
-        batch.delete(_POSITION)
-    store.write(batch)
+        rows[_POSITION] = None
+    store.write(rows, sync=True)

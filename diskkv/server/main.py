@@ -62,6 +62,7 @@ def open_store(config: Config) -> Store:
             bloom_bits=config.leveldb_bloom_bits,
             compression=config.leveldb_compression == "snappy",
             mmap=config.leveldb_mmap,
+            large_string_size=config.large_string_size,
         ),
     )
 

@@ -15,6 +15,15 @@ _LEVEL1_MIB = 10
 _LEVEL_GROWTH = 10
 """LevelDB merges level 0 from so many tables on, level 1 above 10 MiB, each further one above ten times as much."""
 
+_COUNTS = (
+    "memtables",
+    "memtables.bytes",
+    "values.files",
+    "values.bytes",
+    "values.dead-bytes",
+    "values.collected-bytes",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -60,8 +69,10 @@ def leveldb(instance: Instance) -> Iterable[tuple[str, object]]:
             f"read_mb={level.read_mib},written_mb={level.written_mib}",
         )
     user_bytes = store.written_bytes
-    # Each write goes to the log first, and from the table in memory to level 0.
-    disk_bytes = user_bytes + sum(level.written_mib for level in levels) * _MIB
+    # Each write goes to the log first, then to LevelDB's log or, long strings, to files of
+    # their own.
+    applied_bytes = int(store.property("applied-bytes") or 0)
+    disk_bytes = user_bytes + applied_bytes + sum(level.written_mib for level in levels) * _MIB
     yield "leveldb_files", sum(level.tables for level in levels)
     yield "leveldb_size_mb", sum(level.size_mib for level in levels)
     yield "leveldb_memory_bytes", int(store.property("leveldb.approximate-memory-usage") or 0)
@@ -79,6 +90,8 @@ def leveldb(instance: Instance) -> Iterable[tuple[str, object]]:
     yield "leveldb_stalls", pacer.stalls
     yield "leveldb_stalled_ms", pacer.stalled_ns // 1_000_000
     yield "leveldb_longest_stall_ms", pacer.longest_stall_ns // 1_000_000
+    for name in _COUNTS:
+        yield name.replace(".", "_").replace("-", "_"), int(store.property(name) or 0)
     yield from _compaction(instance)
 
 

@@ -55,9 +55,10 @@ def usage(instance: Instance) -> MemoryUsage:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     try:
         leveldb_bytes = int(store.property("leveldb.approximate-memory-usage") or 0)
+        memtables_bytes = int(store.property("memtables.bytes") or 0)
     except StorageError:
         # It is closed: how much memory the process takes can be told all the same.
-        leveldb_bytes = 0
+        leveldb_bytes = memtables_bytes = 0
     cache_bytes = instance.engine.cache.size_bytes
     clients_bytes = sum(map(client_bytes, instance.clients.values()))
     scripts = instance.gauges.get("used_memory_vm_total")
@@ -65,6 +66,7 @@ def usage(instance: Instance) -> MemoryUsage:
         "startup": instance.startup_memory_bytes,
         "cache": cache_bytes,
         "leveldb_blocks_and_buffers": leveldb_bytes,
+        "memtables": memtables_bytes,
         "clients": clients_bytes,
         "scripts": 0 if scripts is None else scripts(),
     }
@@ -74,7 +76,7 @@ def usage(instance: Instance) -> MemoryUsage:
         resident_bytes=resident,
         peak_bytes=max(resident, peak),
         startup_bytes=instance.startup_memory_bytes,
-        dataset_bytes=cache_bytes + leveldb_bytes,
+        dataset_bytes=cache_bytes + leveldb_bytes + memtables_bytes,
         clients_bytes=clients_bytes,
         parts=parts,
     )

@@ -243,6 +243,14 @@ def _leveldb(instance: Instance) -> Families:
         yield _labelled(kind, f"leveldb_level_{name}", doc, "level", rows)
     memory = int(store.property("leveldb.approximate-memory-usage") or 0)
     yield _gauge("leveldb_memory_bytes", "LevelDB's tables in memory and block cache.", memory)
+    for name, doc in (
+        ("memtables.bytes", "Rows on their way to LevelDB, in memory."),
+        ("values.files", "Files with long strings."),
+        ("values.bytes", "Their size."),
+        ("values.dead-bytes", "What of them is overwritten or deleted."),
+    ):
+        value = int(store.property(name) or 0)
+        yield _gauge(name.replace(".", "_").replace("-", "_"), doc, value)
     pacer = instance.pacer
     yield _gauge("leveldb_paced", "Whether writers are slowed down for LevelDB.", int(pacer.active))
     yield _counter("leveldb_paced_seconds", "How long they were.", pacer.active_ms / 1000)

@@ -4,7 +4,7 @@ The budget is `maxmemory`, or else a quarter of the machine's memory (of the con
 320 MB at most: nobody should find a server that was started without a thought in the way of others, and the kernel's
 page cache serves what is not cached here. What Python itself takes comes off first. Of what is left
 
-- two write buffers take a sixteenth: larger ones make fewer and larger tables in level 0, smaller ones stay in the
+- two write buffers take a sixteenth, and what collects in front of them a quarter or so: larger ones make fewer and larger tables in level 0, smaller ones stay in the
   processor's cache (LevelDBOptions has figures);
 - blocks of tables a tenth;
 - indexes and filters of open tables up to three quarters, as the dataset grows: a table that is not open costs three
@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from diskkv.config import BY_NAME, Config
+from diskkv.engine.leveldb import MEMTABLE_BUFFERS
 
 MIB = 1 << 20
 BASE_BYTES = 48 * MIB
@@ -33,6 +34,8 @@ _TABLE_SHARE = 64
 """A table's index and filter take about this part of its size: 1.6 %."""
 _OPEN_TABLES = (3, 4)
 """What part of the room open tables may take."""
+_BUFFERS = 2 + MEMTABLE_BUFFERS * 3 // 2
+"""LevelDB's two and, as a memtable is full while another is being applied, on average one and a half of these."""
 _TABLES = 2000
 """LevelDB looks at all tables now and then: with more than so many they get larger."""
 
@@ -75,7 +78,7 @@ def room_bytes(budget: int) -> int:
 def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
     """The sizes for a budget, by configuration attribute."""
     room = room_bytes(budget)
-    write_buffer = _power_of_two(min(max(room // 32, MIB), 16 * MIB))
+    write_buffer = _power_of_two(min(max(room // 32, MIB // 2), 16 * MIB))
     block_cache = min(max(room // 10, 2 * MIB), 1024 * MIB)
     file_size = min(max(8 * MIB, 2 * _power_of_two(dataset_bytes // _TABLES)), 64 * MIB)
     open_bytes = room * _OPEN_TABLES[0] // _OPEN_TABLES[1]
@@ -86,7 +89,7 @@ def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
         "leveldb_block_cache_size": block_cache,
         "leveldb_max_file_size": file_size,
         "leveldb_max_open_files": min(max(open_bytes * _TABLE_SHARE // file_size, low), high),
-        "cache_size": max(room - 2 * write_buffer - block_cache, LEAST_CACHE_BYTES),
+        "cache_size": max(room - _BUFFERS * write_buffer - block_cache, LEAST_CACHE_BYTES),
     }
 
 

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from diskkv.engine.database import Database
-from diskkv.engine.rows import ABSENT
+from diskkv.engine.overlay import ABSENT
 from diskkv.resp.reply import bulks
 from diskkv.services.client import Client, Message
 from diskkv.services.renaming import own_name

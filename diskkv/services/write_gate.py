@@ -63,8 +63,9 @@ class WriteGate:
         if not self._engine.store.persistent:
             return
         try:
-            free_bytes = self._free_bytes()
-        except OSError:
+            # What is on its way to LevelDB will take about as much there as in memory.
+            free_bytes = self._free_bytes() - int(self._engine.store.property("memtables.bytes") or 0)
+        except (OSError, StorageError):
             # The directory is gone or cannot be reached; the store itself tells when it does not work without.
             return
         limit_bytes = self._config.min_free_disk

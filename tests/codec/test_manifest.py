@@ -38,9 +38,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in range(2):
         store = LevelDBStore(path, LevelDBOptions(write_buffer_size=64 << 10, max_file_size=1 << 20, compression=False))
         for number in range(2000):
-            batch = store.batch()
-            batch.put(b"%06d" % (number * 7919 % 100_000), bytes(200))
-            store.write(batch)
+            store.write({b"%06d" % (number * 7919 % 100_000): bytes(200)})
         store.compact(b"", b"\xff")
         store.close()
     return path

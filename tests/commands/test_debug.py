@@ -70,7 +70,7 @@ def test_a_failed_reload_confirms_nothing(session: Session, monkeypatch: pytest.
     session.engine.begin(NOW_MS)
     dispatch.execute(other, [b"SET", b"k", b"v"])
 
-    def fail(batch: object) -> None:
+    def fail(rows: object, sync: bool = False) -> None:
         raise StorageError("disk full")
 
     monkeypatch.setattr(session.engine.store, "write", fail)

@@ -103,7 +103,7 @@ def test_a_failed_commit_undoes_a_change(
     session.call(b"FUNCTION", b"LOAD", LIBRARY)
     before = session.run("FUNCTION LIST WITHCODE")
 
-    def fail(store: MemoryStore, batch: object) -> None:
+    def fail(store: MemoryStore, rows: object, sync: bool = False) -> None:
         raise StorageError("disk full")
 
     with monkeypatch.context() as patch:

@@ -203,7 +203,7 @@ def test_undone_changes_do_not_count(pair: Pair) -> None:
     pair.engine.begin(NOW_MS)
     dispatch.execute(pair.other, [b"SET", b"k", b"w"])
 
-    def fail(batch: object) -> None:
+    def fail(rows: object, sync: bool = False) -> None:
         raise StorageError("disk full")
 
     write, pair.engine.store.write = pair.engine.store.write, fail  # type: ignore[method-assign]

@@ -25,9 +25,7 @@ def backups(tmp_path: Path) -> BackupDirectory:
 def template(tmp_path: Path) -> Path:
     """The files of a small store that nobody has open."""
     store = LevelDBStore(tmp_path / "template")
-    batch = store.batch()
-    batch.put(b"k", b"v")
-    store.write(batch)
+    store.write({b"k": b"v"})
     store.close()
     return tmp_path / "template"
 

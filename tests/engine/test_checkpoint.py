@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from diskkv.engine import checkpoint
-from diskkv.engine.checkpoint import Checkpointer, Taken, contents, copy_store, describe, verify
+from diskkv.engine.checkpoint import Checkpointer, Taken, contents, copy_store, describe, verify, write_logs
 from diskkv.engine.leveldb import LevelDBOptions, LevelDBStore
 from diskkv.errors import CorruptionError, StorageError
 
@@ -29,10 +29,7 @@ class Writer:
 
     def write(self, batches: int) -> None:
         for number in range(self.acknowledged + 1, self.acknowledged + 1 + batches):
-            batch = self.store.batch()
-            batch.put(b"%08d" % (number * 7919 % 1_000_003), PADDING)
-            batch.put(b"last", b"%d" % number)
-            self.store.write(batch)
+            self.store.write({b"%08d" % (number * 7919 % 1_000_003): PADDING, b"last": b"%d" % number})
             self.acknowledged = number
 
 
@@ -71,7 +68,8 @@ def test_tables_are_linked_and_the_rest_is_copied(store: LevelDBStore, tmp_path:
     store.compact(b"", b"\xff")
     taken = store.checkpoint(tmp_path / "c")
     assert taken.tables > 0
-    assert (taken.copied_tables, taken.copied_bytes) == (0, 0)
+    log_bytes = sum(path.stat().st_size for path in write_logs(tmp_path / "c"))
+    assert (taken.copied_tables, taken.copied_bytes) == (0, log_bytes)
     names = set(os.listdir(tmp_path / "c"))
     for name in names:
         original = store.path / name
@@ -108,17 +106,23 @@ def test_logs_that_become_tables_after_they_were_taken(store: LevelDBStore, tmp_
     writer = Writer(store)
     writer.write(100)
 
-    def flush_twice() -> None:
-        for _ in range(2):
-            writer.write(50)
-            store.flush_log()
+    def flush() -> None:
+        writer.write(50)
+        store.flush_log()
         writer.write(50)
 
-    maker = Interrupted(store.path, flush_twice, nothing)
+    maker = Interrupted(store.path, flush, nothing)
     maker.make(tmp_path / "c")
-    assert maker.readings == 1
-    # What was written into the new log is after the instant.
-    assert state(tmp_path / "c") == 199
+    assert (maker.readings, state(tmp_path / "c")) == (1, 199)
+
+    def flush_twice() -> None:
+        flush()
+        flush()
+
+    # One of the logs in front of LevelDB was there for a moment only.
+    maker = Interrupted(store.path, flush_twice, nothing)
+    maker.make(tmp_path / "d")
+    assert (maker.readings, state(tmp_path / "d")) == (2, 399)
 
 
 def test_tables_that_a_compaction_replaces_while_they_are_taken(store: LevelDBStore, tmp_path: Path) -> None:
@@ -161,6 +165,7 @@ def test_it_gives_up_when_tables_never_stay(
     store: LevelDBStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Writer(store).write(2000)
+    store.flush_log()
 
     def vanished(source: str, target: str) -> bool:
         raise FileNotFoundError(source)
@@ -220,6 +225,7 @@ def test_without_links_tables_are_copied(
     other_file_system(monkeypatch, other)
     writer = Writer(store)
     writer.write(2000)
+    store.flush_log()
     taken = store.checkpoint(other / "c")
     assert taken.copied_tables == taken.tables > 0
     assert state(other / "c") == 1999
@@ -250,6 +256,7 @@ def test_another_file_system_gets_only_new_tables(
 
 def test_a_copy_that_shares_nothing(store: LevelDBStore, tmp_path: Path) -> None:
     Writer(store).write(2000)
+    store.flush_log()
     store.checkpoint(tmp_path / "c")
     taken = copy_store(tmp_path / "c", tmp_path / "d", None, link=False)
     assert taken.copied_tables == taken.tables > 0
@@ -285,11 +292,13 @@ def test_one_that_was_opened_since(described: Path) -> None:
 
 def test_damage_is_found(described: Path) -> None:
     store = described / "leveldb"
-    log, table, manifest = (next(store.glob(pattern)) for pattern in ("*.log", "*.ldb", "MANIFEST-*"))
+    patterns = ("*.log", "*.wal", "*.ldb", "MANIFEST-*")
+    levels_log, log, table, manifest = (next(store.glob(pattern)) for pattern in patterns)
     for path, change, expected in [
+        (levels_log, None, "no write-ahead log"),
         (log, lambda raw: raw[:-1], "is not what it was"),
         (log, lambda raw: bytes((raw[0] ^ 1,)) + raw[1:], "is not what it was"),
-        (log, None, "no write-ahead log"),
+        (log, None, "is not what it was"),
         (table, lambda raw: raw + b"\0", "bytes instead of"),
         (table, None, "is missing"),
         (manifest, lambda raw: bytes((raw[0] ^ 1,)) + raw[1:], "is damaged"),
@@ -325,6 +334,7 @@ def test_files_of_others_are_left_alone(store: LevelDBStore, tmp_path: Path) -> 
 
 def test_giving_up(store: LevelDBStore, tmp_path: Path) -> None:
     Writer(store).write(2000)
+    store.flush_log()
 
     def stop(size_bytes: int) -> None:
         raise KeyboardInterrupt
@@ -342,6 +352,7 @@ def test_the_log_is_written_to_a_table(store: LevelDBStore) -> None:
 
 def test_reading_everything_finds_damaged_tables(store: LevelDBStore, tmp_path: Path) -> None:
     Writer(store).write(2000)
+    store.flush_log()
     store.checkpoint(tmp_path / "c")
     assert Taken() == Taken(0, 0, 0, 0)
     copy_store(tmp_path / "c", tmp_path / "d", None, link=False)

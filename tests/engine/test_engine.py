@@ -156,7 +156,7 @@ def test_a_failed_commit_leaves_nothing(tmp_path: Path) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(store, name)
 
-        def write(self, batch: object) -> None:
+        def write(self, rows: object, sync: bool = False) -> None:
             raise StorageError("disk full")
 
     engine.store = Broken()  # type: ignore[assignment]
@@ -178,9 +178,7 @@ def test_a_failed_commit_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused() -> None:
     store = MemoryStore()
-    batch = store.batch()
-    batch.put(b"\x00format", b"\x00\x00\x00\x63")
-    store.write(batch)
+    store.write({b"\x00format": b"\x00\x00\x00\x63"})
     with pytest.raises(ConfigError, match="format 99"):
         make_engine(store)
 

@@ -114,7 +114,7 @@ class Model:
         if name == "fail" and engine.journal:
             write = engine.store.write
 
-            def fail(batch: object) -> None:
+            def fail(rows: object, sync: bool = False) -> None:
                 raise StorageError("full")
 
             engine.store.write = fail  # type: ignore[method-assign]

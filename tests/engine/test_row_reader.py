@@ -43,12 +43,7 @@ class Fixture:
         self.reader.start(2, self.event_fd)
 
     def put(self, row: bytes, value: bytes | None) -> None:
-        batch = self.store.batch()
-        if value is None:
-            batch.delete(row)
-        else:
-            batch.put(row, value)
-        self.store.write(batch)
+        self.store.write({row: value})
         fetch = self.reader.fetches.get(row)
         if fetch is not None:
             fetch.replace(value)

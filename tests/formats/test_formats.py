@@ -62,10 +62,7 @@ def test_a_directory_of_each_format_holds_what_was_written(version: int, tmp_pat
 
 def with_format(version: int, store: Store | None = None) -> Store:
     store = store or MemoryStore()
-    batch = store.batch()
-    batch.put(SYSTEM_FORMAT, U32.pack(version))
-    batch.put(header_prefix(1) + b"k", encode_header(b"v"))
-    store.write(batch)
+    store.write({SYSTEM_FORMAT: U32.pack(version), header_prefix(1) + b"k": encode_header(b"v")})
     return store
 
 
@@ -79,9 +76,7 @@ def test_other_formats_are_refused_with_the_way_out(version: int, advice: str) -
 
 def test_a_format_that_is_no_number_is_refused() -> None:
     store = MemoryStore()
-    batch = store.batch()
-    batch.put(SYSTEM_FORMAT, b"1")
-    store.write(batch)
+    store.write({SYSTEM_FORMAT: b"1"})
     with pytest.raises(ConfigError, match="no number: 31"):
         stored_format(store)
 
@@ -149,11 +144,11 @@ class Interrupted(LevelDBStore):
 
     writes_left = 1 << 30
 
-    def write(self, batch: Any) -> None:
+    def write(self, rows: Any, sync: bool = False) -> None:
         if not self.writes_left:
             raise KeyboardInterrupt
         self.writes_left -= 1
-        super().write(batch)
+        super().write(rows, sync)
 
 
 def test_an_upgrade_of_format_1_can_be_interrupted_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,9 +176,7 @@ def test_a_damaged_block_of_format_1_is_named(tmp_path: Path) -> None:
     directory = extracted(1, tmp_path)
     store = LevelDBStore(directory / "leveldb")
     row = next(row for row, _ in store.scan(b"d", b"e") if row[9] == keys.KIND_LIST_ITEM and len(row) == 18)
-    batch = store.batch()
-    batch.put(row, b"\x05abc")
-    store.write(batch)
+    store.write({row: b"\x05abc"})
     with pytest.raises(CorruptionError, match=row.hex()):
         upgrade(store, 2)
     store.close()

@@ -27,9 +27,7 @@ def test_damage_is_found() -> None:
             wire.call("SET", "key", "value")
         assert server.stop() == 0
         store = LevelDBStore(store_path(server.data_directory))
-        batch = store.batch()
-        batch.delete(keys.header_prefix(1) + b"key")
-        store.write(batch)
+        store.write({keys.header_prefix(1) + b"key": None})
         store.close()
         with pytest.raises(AssertionError, match="db0 counts 1 keys and has 0"):
             assert_sound(server)

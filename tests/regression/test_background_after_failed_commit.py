@@ -10,7 +10,7 @@ from tests.commands.session import NOW_MS, Session
 
 
 def _fail_to_commit(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(store: MemoryStore, batch: object) -> None:
+    def write(store: MemoryStore, rows: object, sync: bool = False) -> None:
         raise StorageError("disk full")
 
     with monkeypatch.context() as patch:

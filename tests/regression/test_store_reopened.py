@@ -17,8 +17,8 @@ from diskkv.errors import StorageError
 def _fail_after_write(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     write = LevelDBStore.write
 
-    def write_and_fail(store: LevelDBStore, batch: Any) -> None:
-        write(store, batch)
+    def write_and_fail(store: LevelDBStore, rows: Any, sync: bool = False) -> None:
+        write(store, rows, sync)
         raise StorageError("cannot sync")
 
     with monkeypatch.context() as patch:
@@ -55,7 +55,7 @@ def test_a_closed_store_fails_as_a_broken_one(tmp_path: Path) -> None:
     store.close()
     for use in (
         lambda: store.get(b"k"),
-        store.batch,
+        lambda: store.write({b"k": b"v"}),
         lambda: list(store.scan(b"a", b"b")),
         lambda: list(store.scan_keys(b"a", b"b")),
         lambda: store.compact(b"a", b"b"),

@@ -195,7 +195,7 @@ def test_what_the_socket_does_not_take_is_sent_later(server: Server) -> None:
 def test_a_failed_commit_refuses_what_went_the_short_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     ends = [server.client() for _ in range(3)]
 
-    def fail(batch: object) -> None:
+    def fail(rows: object, sync: bool = False) -> None:
         raise StorageError("no space")
 
     with monkeypatch.context() as patched:

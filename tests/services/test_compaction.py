@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ class Server:
         self.path = path
         config = Config()
         config.dir = str(path)
-        options = LevelDBOptions(write_buffer_size=256 << 10, max_file_size=MIB, mmap=True)
+        options = LevelDBOptions(write_buffer_size=256 << 10, max_file_size=MIB, mmap=True, large_string_size=0)
         self.instance = Instance(config, LevelDBStore(path, options))
         self.instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
         self.compactions = self.instance.compactions
@@ -54,10 +55,12 @@ class Server:
             if number % 64 == 0:
                 self.instance.engine.commit()
         self.instance.engine.commit()
+        self.instance.engine.store.flush_log()
 
     def settle(self) -> None:
         """Reclaim and compact until nothing is left to do, as the server does when nobody asks for anything."""
         engine = self.instance.engine
+        engine.store.flush_log()
         for _ in range(10_000):
             engine.begin(engine.now_ms + 1)
             if self.instance.has_work:
@@ -68,6 +71,13 @@ class Server:
             if not self.instance.has_work and self.compactions.current is None and self.now_s > 1200:
                 return
         raise AssertionError("never settles")
+
+    def shrinks_below(self, limit_bytes: float) -> bool:
+        """Whether the tables do: LevelDB's own thread may be at work, and has old and new ones side by side then."""
+        deadline = time.monotonic() + 20
+        while self.size_bytes >= limit_bytes and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.size_bytes < limit_bytes
 
     @property
     def size_bytes(self) -> int:
@@ -80,6 +90,7 @@ RANDOM_AT = random.Random(2)
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(compaction, "_LEAST_PIECE_BYTES", MIB)
+    monkeypatch.setattr("diskkv.engine.dead_space._LEAST_SLICE_BYTES", MIB // 2)
     made = Server(tmp_path / "data")
     yield made
     made.instance.engine.close()
@@ -92,7 +103,7 @@ def test_deleted_keys(server: Server) -> None:
     for number in range(2_500):
         server.run(b"DEL", b"key:%06d" % number)
     server.settle()
-    assert server.size_bytes < 0.3 * before
+    assert server.shrinks_below(0.3 * before)
     assert server.run(b"DBSIZE") == b":500\r\n"
 
 
@@ -103,7 +114,7 @@ def test_expired_keys(server: Server) -> None:
         server.run(b"PEXPIRE", b"key:%06d" % number, 5)
     server.instance.engine.begin(START_MS + 1000)
     server.settle()
-    assert server.size_bytes < 0.2 * before
+    assert server.shrinks_below(0.2 * before)
     assert server.run(b"DBSIZE") == b":0\r\n"
 
 
@@ -112,7 +123,7 @@ def test_flushed_database(server: Server) -> None:
     before = server.size_bytes
     assert server.run(b"FLUSHDB") == b"+OK\r\n"
     server.settle()
-    assert server.size_bytes < 0.1 * before
+    assert server.shrinks_below(0.1 * before)
 
 
 def test_overwritten_big_values(server: Server) -> None:
@@ -121,7 +132,8 @@ def test_overwritten_big_values(server: Server) -> None:
             server.run(b"SET", b"big:%d" % number, RANDOM[turn:] + RANDOM[:turn])
     before = server.size_bytes
     server.settle()
-    assert server.size_bytes < 15 * MIB < before
+    assert before > 15 * MIB
+    assert server.shrinks_below(15 * MIB)
     assert server.run(b"STRLEN", b"big:3") == b":%d\r\n" % MIB
 
 
@@ -134,7 +146,7 @@ def test_deleted_collections(server: Server) -> None:
     before = server.size_bytes
     server.run(b"DEL", *(b"hash:%d" % number for number in range(29)))
     server.settle()
-    assert server.size_bytes < 0.3 * before
+    assert server.shrinks_below(0.3 * before)
     assert server.run(b"HLEN", b"hash:29") == b":600\r\n"
 
 
@@ -169,7 +181,7 @@ def test_compact_at_once(server: Server) -> None:
     finish(server)
     assert client.out == [b"+OK\r\n"]
     assert client.blocked is None
-    assert server.size_bytes < 0.1 * before
+    assert server.shrinks_below(0.1 * before)
     assert server.run(b"COMPACT") == b"+Background compaction started\r\n"
     finish(server)
     assert server.compactions.completed == 2

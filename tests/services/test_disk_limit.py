@@ -26,12 +26,12 @@ VALUES = random.Random(1).randbytes(MIB)
 class Server:
     """An instance on LevelDB with a limit of 8 MiB; the background's work is done by `settle`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, large_string_size: int = 0) -> None:
         self.path = path
         config = Config()
         config.dir = str(path)
         config.cache_size = 2 * MIB
-        options = LevelDBOptions(write_buffer_size=256 << 10, max_file_size=MIB, mmap=True)
+        options = LevelDBOptions(256 << 10, max_file_size=MIB, mmap=True, large_string_size=large_string_size)
         self.instance = Instance(config, LevelDBStore(path, options))
         self.instance.use_commands(load_all(), Flag.PLAIN, Flag.SKIP_SLOWLOG)
         self.now_s = 1000.0
@@ -59,6 +59,7 @@ class Server:
             if number % 64 == 0:
                 self.engine.commit()
         self.engine.commit()
+        self.engine.store.flush_log()
 
     def settle(self, rounds: int = 30) -> None:
         for _ in range(rounds):
@@ -68,6 +69,7 @@ class Server:
             while self.instance.disk_limit.wanted_bytes > 0 or self.instance.can_reclaim:
                 self.instance.tick(False)
                 self.engine.commit()
+            self.engine.store.flush_log()
 
     def shrinks_below(self, limit_bytes: float) -> bool:
         """Whether the tables do: LevelDB's own thread may be at work, and has old and new ones side by side then."""
@@ -79,7 +81,7 @@ class Server:
 
     @property
     def size_bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.path.iterdir() if file.suffix == ".ldb")
+        return sum(file.stat().st_size for file in self.path.iterdir() if file.suffix in {".ldb", ".val"})
 
 
 @pytest.fixture
@@ -106,6 +108,22 @@ def test_the_tables_stay_within_the_limit(server: Server, policy: bytes) -> None
     assert b"evicted_keys:%d\r\n" % (4000 - keys) in bytes(str(server.run(b"INFO", b"stats")), "ascii").replace(
         b"\\r\\n", b"\r\n"
     )
+
+
+def test_long_strings_in_files_of_their_own_stay_within_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "_NOTED_BYTES", 1)
+    monkeypatch.setattr("diskkv.engine.dead_space._LEAST_SLICE_BYTES", MIB // 2)
+    server = Server(tmp_path / "data", large_string_size=512)
+    server.set(b"allkeys-random")
+    for turn in range(4):
+        server.fill(turn * 1000, (turn + 1) * 1000)
+        server.settle()
+    assert server.instance.writes.full is None
+    assert server.shrinks_below(9 * MIB)
+    assert 800 < server.engine.database(0).keys < 2300
+    server.engine.close()
 
 
 def test_big_values(server: Server) -> None:

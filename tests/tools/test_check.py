@@ -127,10 +127,7 @@ def sound() -> Rows:
 def problems_of(rows: dict[bytes, bytes]) -> list[str]:
     """What the check says about a store of these rows."""
     store = MemoryStore()
-    batch = store.batch()
-    for row, raw in rows.items():
-        batch.put(row, raw)
-    store.write(batch)
+    store.write(rows)
     checker = Checker(store)
     checker.run()
     assert checker.problem_count == len(checker.problems)
@@ -552,10 +549,7 @@ def test_every_kind_of_row_is_in_the_store(sound: Rows) -> None:
 def test_problems_are_bounded(sound: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "MAX_PROBLEMS", 5)
     store = MemoryStore()
-    batch = store.batch()
-    for number in range(50):
-        batch.put(b"x%d" % number, b"")
-    store.write(batch)
+    store.write({b"x%d" % number: b"" for number in range(50)})
     checker = Checker(store)
     checker.run()
     assert (len(checker.problems), checker.problem_count) == (5, 50)

@@ -170,9 +170,7 @@ def test_broken_invariants_are_found_with_check(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = LevelDBStore(data / "leveldb")
-    batch = store.batch()
-    batch.delete(b"m\x00\x00\x00\x01000007")
-    store.write(batch)
+    store.write({b"m\x00\x00\x00\x01000007": None})
     store.close()
     run(capsys, "backup", "--dir", data)
     assert run(capsys, "restore", data / "backups", "--dir", tmp_path / "one")[0] == 0

@@ -52,13 +52,7 @@ def header(store: LevelDBStore) -> Header:
 
 
 def damaged(store: LevelDBStore, header: Header, kind: int, sub: bytes, value: bytes | None) -> list[str]:
-    batch = store.batch()
-    row = element_prefix(header.oid, kind) + sub
-    if value is None:
-        batch.delete(row)
-    else:
-        batch.put(row, value)
-    store.write(batch)
+    store.write({element_prefix(header.oid, kind) + sub: value})
     return list(object_problems(store, header))
 
 

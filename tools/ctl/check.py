@@ -91,6 +91,7 @@ _SYSTEM_ROWS: dict[bytes, tuple[int | None, int | None]] = {
     SYSTEM_DATABASE_LEASE: (0, U32.size),
     keys.SYSTEM_DATABASE: (U32.size, U32.size),
     keys.SYSTEM_COUNTS: (U32.size, 2 * U64.size),
+    keys.SYSTEM_VALUES: (U32.size, U64.size),
     SYSTEM_CURSOR: (U16.size, None),
     SYSTEM_NAMED: (None, None),
 }

@@ -57,13 +57,7 @@ class _Writer:
 
     def flush(self) -> None:
         """Write what was put so far, on stable storage."""
-        batch = self._store.batch(sync=True)
-        for row, value in self._rows.items():
-            if value is None:
-                batch.delete(row)
-            else:
-                batch.put(row, value)
-        self._store.write(batch)
+        self._store.write(self._rows, sync=True)
         self._rows.clear()
 
 

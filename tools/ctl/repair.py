@@ -11,7 +11,7 @@ from diskkv.codec.keys import HEADER_TAG
 from diskkv.engine.backups import checkpoint_name
 from diskkv.engine.checkpoint import STORE
 from diskkv.engine.leveldb import LevelDBStore
-from diskkv.engine.repair import repair_store, save_files
+from diskkv.engine.repair import mend_values, repair_store, salvage_logs, save_files
 from diskkv.engine.upgrades import require_current, stored_format
 from diskkv.errors import ConfigError
 from tools.ctl.check import Checker
@@ -55,11 +55,12 @@ def run(options: argparse.Namespace) -> Outcome:
     files = save_files(store, kept / STORE)
     if not options.mend_only:
         repair_store(store)
+    mended = mend_values(store) + salvage_logs(store)
     lost = sorted(path.name for path in (store / "lost").glob("*")) if (store / "lost").is_dir() else []
     repaired = LevelDBStore(store, create=False)
     try:
         _require_diskkv(repaired, options.dir)
-        mended = mend(repaired)
+        mended += mend(repaired)
         checker = Checker(repaired)
         checker.run()
     finally:

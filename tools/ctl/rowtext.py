@@ -86,6 +86,8 @@ def _system(row: bytes, value: bytes) -> Facts:
         return {"what": "named", "name": quoted(row[len(keys.SYSTEM_NAMED) :]), "value": shown(value)}
     if row.startswith(keys.SYSTEM_DATABASE):
         return {"what": "database", "index": U32.unpack(row[2:])[0], "id": U32.unpack(value)[0]}
+    if row.startswith(keys.SYSTEM_VALUES):
+        return {"what": "value file", "number": int.from_bytes(row[2:]), "dead_bytes": int.from_bytes(value)}
     if row.startswith(keys.SYSTEM_COUNTS):
         counts = keys.decode_counts(value)
         return {"what": "counts", "id": U32.unpack(row[2:])[0], "keys": counts[0], "expires": counts[1]}

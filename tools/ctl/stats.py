@@ -11,6 +11,7 @@ from typing import Any
 
 from diskkv.codec import keys
 from diskkv.codec.keys import prefix_successor
+from diskkv.engine.checkpoint import VALUES_SUFFIX, WRITE_LOG_SUFFIX
 from diskkv.engine.leveldb import LevelDBStore
 from tools.ctl import live
 from tools.ctl.output import Columns, Outcome, size
@@ -122,7 +123,9 @@ def files(path: Path) -> dict[str, dict[str, int]]:
 def _file_kind(name: str) -> str:
     if name.endswith((".ldb", ".sst")):
         return "tables"
-    if name.endswith(".log"):
+    if name.endswith(VALUES_SUFFIX):
+        return "long strings"
+    if name.endswith((".log", WRITE_LOG_SUFFIX)):
         return "write-ahead log"
     return "manifest" if name.startswith("MANIFEST") else "other"
 
