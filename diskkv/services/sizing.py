@@ -4,8 +4,8 @@ The budget is `maxmemory`, or else a quarter of the machine's memory (of the con
 320 MB at most: nobody should find a server that was started without a thought in the way of others, and the kernel's
 page cache serves what is not cached here. What Python itself takes comes off first. Of what is left
 
-- two write buffers take a sixteenth, and what collects in front of them a quarter or so: larger ones make fewer and larger tables in level 0, smaller ones stay in the
-  processor's cache (LevelDBOptions has figures);
+- two write buffers take a sixteenth, and what collects in front of them a quarter or so: larger ones make fewer and
+  larger tables in level 0, smaller ones stay in the processor's cache (LevelDBOptions has figures);
 - blocks of tables a tenth;
 - indexes and filters of open tables up to three quarters, as the dataset grows: a table that is not open costs three
   reads more than one that is, for each of its thousands of rows, while its 100 KB hold no more than a hundred values;
