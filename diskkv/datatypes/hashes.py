@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from itertools import islice
 from random import randrange, sample
 
-from xxhash import xxh32_intdigest
+from xxhash import xxh32_digest, xxh32_intdigest
 
 from diskkv.codec.header import HASH, Header, Value
 from diskkv.codec.keys import (
@@ -255,8 +255,8 @@ def set_each(database: Database, key: bytes, old: Header, fields: list[bytes], v
     """
     engine = database.engine
     rows = engine.rows
-    oid = old.oid
-    names = [_FIELD_ROW(ELEMENT_TAG, oid, KIND_HASH_FIELD, xxh32_intdigest(field)) + field for field in fields]
+    prefix = element_prefix(old.oid, KIND_HASH_FIELD)
+    names = [prefix + xxh32_digest(field) + field for field in fields]
     before = rows.get_many(names)
     rows.put_many(dict(zip(names, map(_NO_EXPIRY.__add__, values), strict=True)))
     is_new = members.first_of_new(names, before)

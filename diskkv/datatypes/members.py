@@ -15,7 +15,7 @@ anew: every member has the same chance. Two or three tries are needed on average
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import compress, islice
 from math import isqrt
 from random import getrandbits, randrange, sample
 from struct import Struct
@@ -53,7 +53,8 @@ def member_row(oid: int, kind: int, member: bytes) -> bytes:
 def first_of_new(names: list[bytes], before: list[bytes | None]) -> list[bool]:
     """For each of some rows that were put one after the other whether it was absent, also from those before it."""
     is_new = [value is None for value in before]
-    if len(set(names)) < len(names):
+    absent = list(compress(names, is_new))
+    if len(set(absent)) < len(absent):
         seen: set[bytes] = set()
         for at, name in enumerate(names):
             is_new[at] = is_new[at] and name not in seen

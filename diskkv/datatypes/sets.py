@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, islice
 from random import randrange, sample
 
-from xxhash import xxh32_intdigest
+from xxhash import xxh32_digest, xxh32_intdigest
 
 from diskkv.codec.header import SET, Header, Value
 from diskkv.codec.keys import ELEMENT_TAG, KIND_SET_MEMBER, element_prefix, prefix_successor
@@ -148,7 +148,8 @@ def add_each(database: Database, key: bytes, old: Header, added: list[bytes]) ->
     engine = database.engine
     rows = engine.rows
     oid = old.oid
-    names = [_SET_ROW(ELEMENT_TAG, oid, KIND_SET_MEMBER, xxh32_intdigest(member)) + member for member in added]
+    prefix = element_prefix(oid, KIND_SET_MEMBER)
+    names = [prefix + xxh32_digest(member) + member for member in added]
     is_new = members.first_of_new(names, rows.get_many(names))
     new = dict.fromkeys(compress(names, is_new), b"")
     if new:
