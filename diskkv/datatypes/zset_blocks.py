@@ -10,16 +10,19 @@ the very first one; it need not be a member's), the value how many members it ha
 A position is the `sub` of a member's KIND_ZSET_SCORE row (see zset_rows.py). Borders made by a split are the shortest
 ones that part two members.
 
-In memory, `RankIndex` mirrors these rows: the groups always, the blocks of a group once they were needed. So a rank is
-two bisections, two sums over a few hundred numbers and a scan within one block, whatever the size of the set, and the
-index of a set that was not used since the start costs the reading of its groups (one row for every 50,000 to 100,000
-members) and of one group's blocks, not of the whole index.
+In memory, `RankIndex` mirrors these rows: the groups always, the blocks of a group once they were needed, and the
+positions in a block (its order) once they were needed or from the time that the set was made. So a rank is three
+bisections, two sums over a few hundred numbers and at most one scan of a block, whatever the size of the set, pops from
+the ends need no scans of their own, and the index of a set that was not used since the start costs the reading of its
+groups (one row for every 50,000 to 100,000 members) and of one group's blocks, not of the whole index.
+zset_memory.py bounds what this takes.
 
 Why so, measured on a set of 10 million members (56,000 blocks, 147 groups): the flat list of all counts takes 0.2 ms to
-sum up and 27 ms to read after a start, the groups and one group's blocks 5 us and 0.3 ms. ZRANK and ZRANGE at a deep
-index take 80 us, of which the scan within a block of up to 256 members is the most; ZADD takes 17 us and ZPOPMIN 15,
-each with a commit of its own. What the index adds to a ZADD is two small rows; in a set of up to 100,000 members all
-writes of a turn share the group's row. Counts kept in memory alone would have to be made anew by reading all members.
+sum up and 27 ms to read after a start, the groups and one group's blocks 5 us and 0.3 ms. ZRANK in a block that is not
+in memory and ZRANGE at a deep index take 80 us and more, of which the scan within a block of up to 256 members is the
+most; ZADD takes 17 us and ZPOPMIN 15, each with a commit of its own. What the index adds to a ZADD is two small rows;
+in a set of up to 100,000 members all writes of a turn share the group's row. Counts kept in memory alone would have to
+be made anew by reading all members.
 
 Consistency: the rows are staged with the members' rows, so they commit or vanish together. The mirror follows at once;
 a rollback drops it (`Engine.mirrors`), and the next use reads the rows again.
@@ -28,9 +31,7 @@ a rollback drops it (`Engine.mirrors`), and the next use reads the rows again.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from diskkv.codec.keys import (
     KIND_ZSET_BLOCK,
@@ -41,6 +42,7 @@ from diskkv.codec.keys import (
     element_prefix,
     prefix_successor,
 )
+from diskkv.datatypes.zset_memory import BLOCK_COST_BYTES, MEMBER_COST_BYTES, Group, Memory, Order, memory_of
 from diskkv.engine.engine import Engine
 from diskkv.errors import CorruptionError
 
@@ -48,55 +50,12 @@ BLOCK_MEMBERS = 256
 GROUP_BLOCKS = 512
 _FEW_MEMBERS = BLOCK_MEMBERS // 8
 _FEW_BLOCKS = GROUP_BLOCKS // 8
-_BLOCK_COST_BYTES = 110
-_GROUP_COST_BLOCKS = 10
-_MIN_BLOCKS_IN_MEMORY = 20_000
-_MOST_AHEAD = 1024
 
 _pack = U32.pack
 
 
-class _Group:
-    """A stretch of blocks. `borders` and `counts` are None while they are not in memory."""
-
-    __slots__ = ("border", "borders", "counts", "total")
-
-    def __init__(self, border: bytes, total: int) -> None:
-        self.border = border
-        self.total = total
-        self.borders: list[bytes] | None = None
-        self.counts: list[int] = []
-
-
-class _Memory:
-    """Which groups have their blocks in memory, oldest first, and how many blocks that makes."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._mirrors = engine.mirrors
-        self._loaded: deque[tuple[RankIndex, _Group]] = deque()
-        self._blocks = 0
-        self._limit = max(_MIN_BLOCKS_IN_MEMORY, engine.config.cache_size // 4 // _BLOCK_COST_BYTES)
-
-    def loaded(self, index: RankIndex, group: _Group) -> None:
-        self._loaded.append((index, group))
-        self._blocks += len(group.counts) + _GROUP_COST_BLOCKS
-        while self._blocks > self._limit and len(self._loaded) > 1:
-            old_index, old = self._loaded.popleft()
-            self._blocks -= len(old.counts) + _GROUP_COST_BLOCKS
-            old.borders = None
-            old.counts = []
-            if old_index is not index and all(other.borders is None for other in old_index.groups):
-                self._mirrors.pop(old_index.oid, None)
-
-    def grown(self, blocks: int) -> None:
-        self._blocks += blocks
-
-
 class RankIndex:
     """The mirror of one set's blocks. `position` arguments are `sub`s of KIND_ZSET_SCORE rows.
-
-    `low` and `high` are positions at the two ends, read ahead for pops: all members up to the last of `low`, and all
-    members from the first of `high` on, in order; empty when not known.
     """
 
     __slots__ = (
@@ -106,8 +65,6 @@ class RankIndex:
         "_journal",
         "_memory",
         "groups",
-        "high",
-        "low",
         "members",
         "mirrors",
         "oid",
@@ -116,7 +73,7 @@ class RankIndex:
         "scores_end",
     )
 
-    def __init__(self, engine: Engine, oid: int, memory: _Memory) -> None:
+    def __init__(self, engine: Engine, oid: int, memory: Memory) -> None:
         self.oid = oid
         self.rows = engine.rows
         self.mirrors = engine.mirrors
@@ -127,11 +84,9 @@ class RankIndex:
         self._block_prefix = self.scores_end
         self._group_prefix = element_prefix(oid, KIND_ZSET_GROUP)
         self._memory = memory
-        self.groups: list[_Group] = []
+        self.groups: list[Group] = []
         self._borders: list[bytes] = []
         """The groups' borders, for bisection."""
-        self.low: list[bytes] = []
-        self.high: list[bytes] = []
 
     # ---- making and reading
 
@@ -141,12 +96,13 @@ class RankIndex:
         per_group = GROUP_BLOCKS * 3 // 4
         for at in range(0, len(counts), per_group):
             part = counts[at : at + per_group]
-            group = _Group(part[0][0], sum(count for _, count in part))
+            group = Group(part[0][0], sum(count for _, count in part))
             put(self._group_prefix + group.border, _pack(group.total))
             for border, count in part:
                 put(self._block_prefix + border, _pack(count))
             group.borders = [border for border, _ in part]
             group.counts = [count for _, count in part]
+            group.orders = [None] * len(part)
             self.groups.append(group)
             self._borders.append(group.border)
             self._memory.loaded(self, group)
@@ -157,7 +113,7 @@ class RankIndex:
         size = len(prefix)
         for row, value in self.rows.scan(prefix, prefix_successor(prefix)):
             border = row[size:]
-            self.groups.append(_Group(border, U32.unpack(value)[0]))
+            self.groups.append(Group(border, U32.unpack(value)[0]))
             self._borders.append(border)
         if not self._borders or self._borders[0]:
             message = f"sorted set object {self.oid} has no first group: {prefix.hex()}"
@@ -181,8 +137,81 @@ class RankIndex:
             raise CorruptionError(message)
         group.borders = borders
         group.counts = counts
+        group.orders = [None] * len(counts)
         self._memory.loaded(self, group)
         return borders, counts
+
+    def know(self, positions: list[bytes]) -> None:
+        """Take all positions of a new set into memory."""
+        if any(group.borders is None for group in self.groups):
+            return
+        start = 0
+        for group in self.groups:
+            for block, count in enumerate(group.counts):
+                group.orders[block] = Order(positions[start : start + count])
+                start += count
+        self._memory.size_bytes += start * MEMBER_COST_BYTES
+
+    def _order_of(self, at: int, block: int, low: bytes, high: bytes) -> list[bytes]:
+        """All positions in a block; none is before `low`, nor at or behind `high` (b"": no such bound)."""
+        borders, counts = self._blocks_of(at)
+        group = self.groups[at]
+        order = group.orders[block]
+        if order is None:
+            scores = self.scores
+            if block + 1 < len(borders):
+                stop = scores + borders[block + 1]
+            else:
+                stop = self._end_of_group(at)
+            if high:
+                stop = min(stop, scores + high)
+            size = len(scores)
+            # Rows in front of `low` and from `high` on were deleted, and to walk over these takes time.
+            found = self.rows.scan(scores + max(borders[block], low), stop)
+            order = group.orders[block] = Order([row[size:] for row, _ in found])
+            self._memory.size_bytes += len(order) * MEMBER_COST_BYTES
+        positions = order.positions()
+        if len(positions) != counts[block]:
+            message = f"a block of sorted set object {self.oid} counts {counts[block]} members and has {len(positions)}"
+            raise CorruptionError(message)
+        return positions
+
+    # ---- the two ends
+
+    def lowest(self, count: int, low: bytes, high: bytes) -> list[bytes]:
+        """The first positions, `count` if there are as many; `low` and `high` as in Header.ext."""
+        found: list[bytes] = []
+        at = block = 0
+        while len(found) < count and at < len(self.groups):
+            order = self._order_of(at, block, low, high)
+            missing = count - len(found)
+            found += order if len(order) <= missing else order[:missing]
+            block += 1
+            if block == len(self._blocks_of(at)[0]):
+                at, block = at + 1, 0
+        self._settle()
+        return found
+
+    def highest(self, count: int, low: bytes, high: bytes) -> list[bytes]:
+        """The last positions, in ascending order, `count` if there are as many."""
+        parts: list[list[bytes]] = []
+        missing = count
+        at = len(self.groups) - 1
+        block = len(self._blocks_of(at)[0]) - 1
+        while missing and at >= 0:
+            order = self._order_of(at, block, low, high)
+            parts.append(order if len(order) <= missing else order[-missing:])
+            missing -= len(parts[-1])
+            block -= 1
+            if block < 0:
+                at -= 1
+                block = len(self._blocks_of(at)[0]) - 1 if at >= 0 else 0
+        self._settle()
+        return [position for part in reversed(parts) for position in part]
+
+    def _settle(self) -> None:
+        if self._memory.size_bytes > self._memory.budget_bytes:
+            self._memory.settle()
 
     # ---- changes
 
@@ -203,18 +232,13 @@ class RankIndex:
         group.total += 1
         rows.put(self._block_prefix + borders[block], _pack(count))
         rows.put(self._group_prefix + group.border, _pack(group.total))
+        order = group.orders[block]
+        if order is not None:
+            order.insert(position)
+            self._memory.size_bytes += MEMBER_COST_BYTES
         if count > BLOCK_MEMBERS:
             self._split_block(at, block, position)
-        low = self.low
-        if low and position < low[-1]:
-            low.insert(bisect_right(low, position), position)
-            if len(low) > _MOST_AHEAD:
-                del low[_MOST_AHEAD // 2 :]
-        high = self.high
-        if high and position > high[0]:
-            high.insert(bisect_right(high, position), position)
-            if len(high) > _MOST_AHEAD:
-                del high[: _MOST_AHEAD // 2]
+        self._settle()
 
     def remove(self, position: bytes) -> None:
         """The member at `position` was deleted."""
@@ -234,21 +258,11 @@ class RankIndex:
         group.total -= 1
         rows.put(self._block_prefix + borders[block], _pack(count))
         rows.put(self._group_prefix + group.border, _pack(group.total))
+        order = group.orders[block]
+        if order is not None:
+            order.remove(position)
         if count < _FEW_MEMBERS:
             self._merge_block(at, block)
-        low = self.low
-        if low:
-            if position == low[0]:
-                del low[0]
-            elif position <= low[-1]:
-                found = bisect_right(low, position) - 1
-                if low[found] == position:
-                    del low[found]
-        high = self.high
-        if high and position >= high[0]:
-            found = bisect_right(high, position) - 1
-            if high[found] == position:
-                del high[found]
 
     def change(self, added: list[bytes], removed: list[bytes]) -> None:
         """Members were staged at `added` and deleted at `removed`; all of these positions are different.
@@ -278,10 +292,7 @@ class RankIndex:
                 at, block = self._find(border)
                 if self._blocks_of(at)[1][block] < _FEW_MEMBERS:
                     self._merge_block(at, block)
-        if self.low:
-            self._follow_low(added, removed)
-        if self.high:
-            self._follow_high(added, removed)
+        self._settle()
 
     def _find(self, position: bytes) -> tuple[int, int]:
         """(group, block) of a position."""
@@ -293,12 +304,20 @@ class RankIndex:
         borders, counts = self._blocks_of(at)
         more = [bisect_right(borders, position) - 1 for position in added]
         less = [bisect_right(borders, position) - 1 for position in removed]
-        for block in more:
-            counts[block] += 1
-        for block in less:
-            counts[block] -= 1
         group = self.groups[at]
         group.total += len(more) - len(less)
+        orders = group.orders
+        for block, position in zip(more, added, strict=True):
+            counts[block] += 1
+            order = orders[block]
+            if order is not None:
+                order.added.append(position)
+        for block, position in zip(less, removed, strict=True):
+            counts[block] -= 1
+            order = orders[block]
+            if order is not None:
+                order.removed.append(position)
+        self._memory.size_bytes += len(more) * MEMBER_COST_BYTES
         prefix = self._block_prefix
         rows = {self._group_prefix + group.border: _pack(group.total)}
         uneven = []
@@ -309,40 +328,19 @@ class RankIndex:
                     raise self._too_few()
                 uneven.append(borders[block])
             rows[prefix + borders[block]] = _pack(count)
+            order = orders[block]
+            if order is not None and order.noted > BLOCK_MEMBERS:
+                order.positions()
         self.rows.put_many(rows)
         return uneven
 
     def _too_few(self) -> CorruptionError:
         return CorruptionError(f"a block of sorted set object {self.oid} has less members than it counts")
 
-    def _follow_low(self, added: list[bytes], removed: list[bytes]) -> None:
-        low = self.low
-        last = low[-1]
-        gone = {position for position in removed if position <= last}
-        if gone:
-            low = [position for position in low if position not in gone]
-        more = [position for position in added if position < last]
-        if more:
-            low = sorted(low + more)
-        self.low = low[: _MOST_AHEAD // 2] if len(low) > _MOST_AHEAD else low
-
-    def _follow_high(self, added: list[bytes], removed: list[bytes]) -> None:
-        high = self.high
-        first = high[0]
-        gone = {position for position in removed if position >= first}
-        if gone:
-            high = [position for position in high if position not in gone]
-        more = [position for position in added if position > first]
-        if more:
-            high = sorted(high + more)
-        self.high = high[-(_MOST_AHEAD // 2) :] if len(high) > _MOST_AHEAD else high
-
     def remove_all(self, positions: Sequence[bytes]) -> None:
         """The members at these positions, which ascend, were deleted; costs little more for each than for a block."""
         rows = self.rows
         self._journal.append((self.mirrors, self.oid, None))
-        self.low = []
-        self.high = []
         done = 0
         while done < len(positions):
             at = bisect_right(self._borders, positions[done]) - 1
@@ -357,6 +355,9 @@ class RankIndex:
                 upto = len(positions)
             counts[block] -= upto - done
             group.total -= upto - done
+            order = group.orders[block]
+            if order is not None:
+                group.orders[block] = Order(_without(order.positions(), positions[done:upto]))
             if counts[block] < 0:
                 raise self._too_few()
             rows.put(self._block_prefix + borders[block], _pack(counts[block]))
@@ -373,43 +374,40 @@ class RankIndex:
         group = self.groups[at]
         borders, counts = self._blocks_of(at)
         count = counts[block]
-        prefix = self.scores
-        stop = prefix + borders[block + 1] if block + 1 < len(borders) else self._end_of_group(at)
-        found = [row for row, _ in self.rows.scan(prefix + borders[block], stop)]
-        if len(found) != count:
-            message = f"a block of sorted set object {self.oid} counts {count} members and has {len(found)}"
-            raise CorruptionError(message)
-        if stop is self.scores_end and found[-1] == prefix + inserted:
+        is_last = at + 1 == len(self.groups) and block + 1 == len(borders)
+        order = self._order_of(at, block, b"", b"")
+        if is_last and order[-1] == inserted:
             starts = list(range(0, count, BLOCK_MEMBERS))
         else:
             parts = count // BLOCK_MEMBERS + 1
             starts = [count * part // parts for part in range(parts)]
-        size = len(prefix)
-        new = [shortest_border(found[start - 1][size:], found[start][size:]) for start in starts[1:]]
-        sizes = [stop - start for start, stop in zip(starts, [*starts[1:], count], strict=True)]
+        new = [shortest_border(order[start - 1], order[start]) for start in starts[1:]]
+        ends = [*starts[1:], count]
+        sizes = [stop - start for start, stop in zip(starts, ends, strict=True)]
         put = self.rows.put
         for border, members in zip([borders[block], *new], sizes, strict=True):
             put(self._block_prefix + border, _pack(members))
         borders[block + 1 : block + 1] = new
         counts[block : block + 1] = sizes
-        self._memory.grown(len(new))
+        group.orders[block : block + 1] = [Order(order[start:stop]) for start, stop in zip(starts, ends, strict=True)]
+        self._memory.size_bytes += len(new) * BLOCK_COST_BYTES
         if len(borders) > GROUP_BLOCKS:
             self._split_group(at, group, borders, counts)
 
     def _end_of_group(self, at: int) -> bytes:
         return self.scores + self._borders[at + 1] if at + 1 < len(self._borders) else self.scores_end
 
-    def _split_group(self, at: int, group: _Group, borders: list[bytes], counts: list[int]) -> None:
+    def _split_group(self, at: int, group: Group, borders: list[bytes], counts: list[int]) -> None:
         keep = len(borders) // 2
         if at + 1 == len(self.groups):
             keep = max(keep, len(borders) - 8)
         keep = min(keep, GROUP_BLOCKS)
-        new = _Group(borders[keep], sum(counts[keep:]))
+        new = Group(borders[keep], sum(counts[keep:]))
         new.borders = borders[keep:]
         new.counts = counts[keep:]
+        new.orders = group.orders[keep:]
         group.total -= new.total
-        del borders[keep:], counts[keep:]
-        self._memory.grown(-len(new.counts))
+        del borders[keep:], counts[keep:], group.orders[keep:]
         self.groups.insert(at + 1, new)
         self._borders.insert(at + 1, new.border)
         self.rows.put(self._group_prefix + group.border, _pack(group.total))
@@ -434,9 +432,13 @@ class RankIndex:
             return
         self.rows.delete(self._block_prefix + borders[left + 1])
         self.rows.put(self._block_prefix + borders[left], _pack(total))
+        orders = self.groups[at].orders
+        first, second = orders[left], orders[left + 1]
+        orders[left] = None
+        if (first is not None or not counts[left]) and (second is not None or not counts[left + 1]):
+            orders[left] = Order([position for order in (first, second) if order for position in order.positions()])
         counts[left] = total
-        del borders[left + 1], counts[left + 1]
-        self._memory.grown(-1)
+        del borders[left + 1], counts[left + 1], orders[left + 1]
         if len(borders) < _FEW_BLOCKS and len(self.groups) > 1:
             right = at + 1 if at + 1 < len(self.groups) else at
             if len(self._blocks_of(right - 1)[0]) + len(self._blocks_of(right)[0]) <= GROUP_BLOCKS // 2:
@@ -447,11 +449,16 @@ class RankIndex:
         left = at if at + 1 < len(self.groups) else at - 1
         first, second = self.groups[left], self.groups[left + 1]
         borders, counts = self._blocks_of(left)
+        orders = first.orders
+        # This may take the first one's blocks out of memory again.
         more_borders, more_counts = self._blocks_of(left + 1)
-        borders = borders + more_borders
-        counts = counts + more_counts
-        first.borders, first.counts = borders, counts
-        self._memory.grown(len(more_counts))
+        is_loaded = first.borders is not None
+        first.borders = borders + more_borders
+        first.counts = counts + more_counts
+        first.orders = orders + second.orders
+        second.forget()
+        if not is_loaded:
+            self._memory.loaded(self, first)
         first.total += second.total
         del self.groups[left + 1], self._borders[left + 1]
         self.rows.delete(self._group_prefix + second.border)
@@ -460,15 +467,15 @@ class RankIndex:
 
     # ---- ranks
 
-    def before(self, position: bytes) -> tuple[int, bytes]:
-        """(how many members lie before the block that `position` belongs to, that block's border)."""
-        at = bisect_right(self._borders, position) - 1
-        borders, counts = self._blocks_of(at)
-        block = bisect_right(borders, position) - 1
-        total = sum(counts[:block])
+    def rank(self, position: bytes, low: bytes, high: bytes) -> int:
+        """How many members lie before `position`."""
+        at, block = self._find(position)
+        counts = self._blocks_of(at)[1]
+        total = sum(counts[:block]) + bisect_left(self._order_of(at, block, low, high), position)
         for group in self.groups[:at]:
             total += group.total
-        return total, borders[block]
+        self._settle()
+        return total
 
     def locate(self, rank: int) -> tuple[bytes, bytes, int, int]:
         """The block that holds the member of this rank (from 0, below the count).
@@ -510,6 +517,16 @@ class RankIndex:
         return found
 
 
+def _without(order: list[bytes], gone: Sequence[bytes]) -> list[bytes]:
+    """What is left of an order; all of `gone` are in it."""
+    start = bisect_left(order, gone[0])
+    stop = start + len(gone)
+    if order[start:stop] == gone:
+        return order[:start] + order[stop:]
+    removed = set(gone)
+    return [position for position in order if position not in removed]
+
+
 def shortest_border(before: bytes, after: bytes) -> bytes:
     """The shortest bytes that are greater than `before` and not greater than `after`."""
     at = 0
@@ -526,16 +543,8 @@ def index_of(engine: Engine, oid: int) -> RankIndex:
     return _load(engine, oid) if index is None else index
 
 
-def _memory_of(engine: Engine) -> _Memory:
-    memory: Any = engine.mirrors.get(0)  # object ids begin at 1
-    if memory is None:
-        memory = engine.mirrors[0] = _Memory(engine)
-    assert isinstance(memory, _Memory)
-    return memory
-
-
 def _load(engine: Engine, oid: int) -> RankIndex:
-    index = RankIndex(engine, oid, _memory_of(engine))
+    index = RankIndex(engine, oid, memory_of(engine))
     index.read()
     engine.mirrors[oid] = index
     return index
@@ -543,7 +552,7 @@ def _load(engine: Engine, oid: int) -> RankIndex:
 
 def new_index(engine: Engine, oid: int, counts: list[tuple[bytes, int]]) -> RankIndex:
     """Stage the index of a new object: (border, members) of its blocks in order, the first border b""."""
-    index = RankIndex(engine, oid, _memory_of(engine))
+    index = RankIndex(engine, oid, memory_of(engine))
     index.create(counts)
     engine.journal.append((engine.mirrors, oid, None))
     engine.mirrors[oid] = index

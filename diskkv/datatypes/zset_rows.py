@@ -42,10 +42,8 @@ _ZERO = encode_double(0.0)
 _MEMBER_AT = 18
 """Where the member begins in a score row: behind the element prefix (10 bytes) and the score."""
 _SCORE_AT = 10
-_AHEAD = 128
-_AHEAD_AT_TOP = 1000
-"""Positions read ahead for pops. Backwards, LevelDB first walks over what was deleted behind the end of a scan (half a
-microsecond each), so that is done less often."""
+_KNOWN_MEMBERS = 4096
+"""The positions of a new set of at most so many members are taken into memory at once."""
 _HINT_BYTES = 64
 _FILLED_BLOCK = BLOCK_MEMBERS * 3 // 4
 
@@ -70,12 +68,18 @@ def build(engine: Engine, entries: Sequence[Entry], expire_ms: int) -> Header:
     put = bulk.put
     members, scores = index.members, index.scores
     negative_zeros = 0
+    known: list[bytes] = []
     for member, score in entries:
+        position = encode_double(score) + member
         put(members + xxh32_digest(member) + member, _pack_double(score))
-        put(scores + encode_double(score) + member, b"")
+        put(scores + position, b"")
         if score == 0.0 and _is_negative_zero(score):
             negative_zeros = 1
+        if len(known) <= _KNOWN_MEMBERS:
+            known.append(position)
     bulk.finish()
+    if len(known) == len(entries):
+        index.know(known)
     return Header(ZSET, None, expire_ms, oid, len(entries), [1, b"", b""] if negative_zeros else None)
 
 
@@ -281,21 +285,7 @@ def pop(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list
     """Remove `count` (below the number of members) from one end: (outermost first, the new header)."""
     index: RankIndex = engine.mirrors.get(header.oid) or index_of(engine, header.oid)
     negatives, low, high = header.ext or _NO_EXT
-    below, above = index.low, index.high
-    if highest:
-        if len(above) < count:
-            above = _read_high(engine, index, high, count)
-        found = above[-count:]
-        above = above[:-count]
-        if below and below[-1] >= found[0]:
-            below = []
-    else:
-        if len(below) < count:
-            below = _read_low(engine, index, low, count)
-        found = below[:count]
-        below = below[count:]
-        if above and above[0] <= found[-1]:
-            above = []
+    found = index.highest(count, low, high) if highest else index.lowest(count, low, high)
     if len(found) < count:
         raise _less_rows(index)
     if negatives:
@@ -303,8 +293,6 @@ def pop(engine: Engine, header: Header, highest: bool, count: int) -> tuple[list
     else:
         entries = [(position[8:], decode_double(position[:8])) for position in found]
     header = trimmed(delete(engine, header, found), found, not highest, highest)
-    index.low = below
-    index.high = above
     if highest:
         entries.reverse()
     return entries, header
@@ -317,14 +305,16 @@ def pop_one(database: Database, key: bytes, header: Header, highest: bool) -> En
     index: RankIndex = engine.mirrors.get(oid) or index_of(engine, oid)
     negatives, low, high = header.ext or _NO_EXT
     if highest:
-        ahead = index.high or _read_high(engine, index, high, 0)
-        index.high = ahead
-        position = ahead[-1]
+        found = index.highest(1, low, high)
+        if not found:
+            raise _less_rows(index)
+        position = found[0]
         high = position if len(position) <= _HINT_BYTES else prefix_successor(position[:_HINT_BYTES])
     else:
-        ahead = index.low or _read_low(engine, index, low, 0)
-        index.low = ahead
-        position = ahead[0]
+        found = index.lowest(1, low, high)
+        if not found:
+            raise _less_rows(index)
+        position = found[0]
         low = position[:_HINT_BYTES]
     member = position[8:]
     score = _exact(engine, index, position, negatives) if negatives else decode_double(position[:8])
@@ -358,23 +348,6 @@ def _stored_score(engine: Engine, row: bytes) -> float:
     return score
 
 
-def _read_low(engine: Engine, index: RankIndex, low: bytes, count: int) -> list[bytes]:
-    rows = engine.rows.scan(index.scores + low, index.scores_end)
-    found = [row[_SCORE_AT:] for row, _ in islice(rows, count + _AHEAD)]
-    if not found:
-        raise _less_rows(index)
-    return found
-
-
-def _read_high(engine: Engine, index: RankIndex, high: bytes, count: int) -> list[bytes]:
-    rows = engine.rows.scan(index.scores, index.scores + high if high else index.scores_end, True)
-    found = [row[_SCORE_AT:] for row, _ in islice(rows, count + _AHEAD_AT_TOP)]
-    if not found:
-        raise _less_rows(index)
-    found.reverse()
-    return found
-
-
 def _less_rows(index: RankIndex) -> CorruptionError:
     return CorruptionError(f"sorted set object {index.oid} has less score rows than its header says")
 
@@ -397,11 +370,8 @@ def trimmed(header: Header, positions: Sequence[bytes], at_start: bool, at_end: 
 
 def rank_of(engine: Engine, header: Header, position: bytes) -> int:
     """How many members lie before a position, whether a member stands there or not."""
-    index = index_of(engine, header.oid)
-    rank, border = index.before(position)
-    for _ in engine.rows.scan(index.scores + border, index.scores + position):
-        rank += 1
-    return rank
+    _, low, high = header.ext or _NO_EXT
+    return index_of(engine, header.oid).rank(position, low, high)
 
 
 def first_score(engine: Engine, header: Header, highest: bool = False) -> float:

@@ -20,7 +20,7 @@ from diskkv.codec.header import ZSET, Header
 from diskkv.codec.keys import KIND_ZSET_MEMBER, KIND_ZSET_SCORE, element_prefix, object_range, prefix_successor
 from diskkv.codec.numbers import encode_double
 from diskkv.config import Config
-from diskkv.datatypes import zset_blocks, zset_ranges, zset_rows, zsets
+from diskkv.datatypes import zset_blocks, zset_memory, zset_ranges, zset_rows, zsets
 from diskkv.datatypes.zset_blocks import index_of, shortest_border
 from diskkv.datatypes.zset_ranges import LexBorder, LexRange, RankRange, ScoreRange
 from diskkv.engine.engine import Engine
@@ -52,12 +52,10 @@ def small_blocks() -> Iterator[None]:
             ("GROUP_BLOCKS", 4),
             ("_FEW_MEMBERS", 2),
             ("_FEW_BLOCKS", 2),
-            ("_MOST_AHEAD", 8),
         ):
             stack.enter_context(patch.object(zset_blocks, name, value))
         stack.enter_context(patch.object(zset_rows, "_FILLED_BLOCK", 4))
-        stack.enter_context(patch.object(zset_rows, "_AHEAD", 3))
-        stack.enter_context(patch.object(zset_rows, "_AHEAD_AT_TOP", 5))
+        stack.enter_context(patch.object(zset_rows, "_KNOWN_MEMBERS", 30))
         stack.enter_context(patch.object(zset_rows, "_HINT_BYTES", 9))
         stack.enter_context(patch.object(zset_ranges, "_SEEK_OFFSET", 3))
         yield
@@ -118,12 +116,16 @@ class Zsets(RuleBasedStateMachine):
 
     make_store: Callable[[ExitStack], Store]
     limits = (4, 20)
+    is_short_of_memory = False
 
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
         self.stack.enter_context(small_blocks())
         self.config = config(*self.limits)
+        if self.is_short_of_memory:
+            self.config.cache_size = 0
+            self.stack.enter_context(patch.object(zset_memory, "_LEAST_BUDGET_BYTES", 4500))
         self.store = type(self).make_store(self.stack)
         self.engine = Engine(self.store, self.config)
         self.database = self.engine.database(0)
@@ -370,9 +372,13 @@ def check_rows(engine: Engine, header: Header) -> None:
     assert all(count <= zset_blocks.BLOCK_MEMBERS for _, count in blocks)
     assert all(count for _, count in blocks)
     assert counts[0x52] == len(blocks) and counts[0x53] == len(index.groups)
-    assert index.low == positions[: len(index.low)]
-    assert not index.high or index.high == positions[-len(index.high) :]
-    assert len(index.low) <= 9 and len(index.high) <= 9
+    first = 0
+    for group in index.groups:
+        start = first
+        for count, order in zip(group.counts, group.orders, strict=True):
+            assert order is None or order.positions() == positions[start : start + count]
+            start += count
+        first += group.total
     if header.ext is not None:
         _, low, high = header.ext
         assert low <= positions[0]
@@ -406,6 +412,16 @@ def test_zsets_never_packed() -> None:
         limits = (0, 0)
 
     run(NeverPacked, 100)
+
+
+@pytest.mark.slow
+def test_zsets_short_of_memory() -> None:
+    class ShortOfMemory(Zsets):
+        make_store = staticmethod(memory_store)
+        limits = (0, 0)
+        is_short_of_memory = True
+
+    run(ShortOfMemory, 80)
 
 
 @pytest.fixture
@@ -536,7 +552,7 @@ def test_memory_for_blocks_is_bounded() -> None:
     engine = Engine(MemoryStore(), made)
     engine.begin(1)
     database = engine.database(0)
-    with patch.object(zset_blocks, "_MIN_BLOCKS_IN_MEMORY", 60), small_blocks():
+    with patch.object(zset_memory, "_LEAST_BUDGET_BYTES", 60 * 500), small_blocks():
         made.cache_size = 0
         for number in range(12):
             zsets.store(database, b"key%d" % number, [(b"%03d" % n, float(n)) for n in range(200)])
@@ -557,6 +573,10 @@ def test_memory_for_blocks_is_bounded() -> None:
             for group in index.groups
         )
         assert loaded <= 200
+        memory = zset_memory.memory_of(engine)
+        indexes = [index for oid, index in engine.mirrors.items() if oid and index is not None]
+        taken = sum(group.size_bytes for index in indexes for group in index.groups if group.borders is not None)
+        assert taken <= memory.size_bytes <= memory.budget_bytes
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -567,7 +587,7 @@ def test_many_changes_at_once_in_many_groups(seed: int) -> None:
     engine = Engine(MemoryStore(), made)
     engine.begin(1)
     database = engine.database(0)
-    with patch.object(zset_blocks, "_MIN_BLOCKS_IN_MEMORY", 25), small_blocks():
+    with patch.object(zset_memory, "_LEAST_BUDGET_BYTES", 25 * 500), small_blocks():
         made.cache_size = 0
         zsets.store(database, KEY, [(b"%05d" % number, float(number)) for number in range(0, 2000, 10)])
         zsets.store(database, b"other", [(b"%05d" % number, float(number)) for number in range(300)])
