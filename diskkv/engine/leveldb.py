@@ -40,7 +40,6 @@ MEMTABLE_BUFFERS = 6
 """A memtable is as large as so many of LevelDB's write buffers: the larger it is, the less has to go further."""
 _MOST_WAITING = 3
 """So many memtables may wait to be applied; then writers wait too."""
-_FILES_OF_A_MEMTABLE = 2
 _LOG_BYTES = 64 << 20
 """A log ends here even if its memtable, which holds each row once, is small."""
 
@@ -244,8 +243,10 @@ class LevelDBStore:
         return self._tree.approximate_size_bytes(start, stop)
 
     def level0_files(self) -> int:
-        # A memtable that waits is as good a reason to slow down as these tables.
-        return self._tree.level0_files() + _FILES_OF_A_MEMTABLE * len(self._applier)
+        return self._tree.level0_files()
+
+    def pressure(self) -> float:
+        return (len(self._applier) + self._newest.size_bytes / self._memtable_bytes) / (_MOST_WAITING + 1)
 
     def property(self, name: str) -> str | None:
         own = _PROPERTIES.get(name)

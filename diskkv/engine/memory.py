@@ -81,6 +81,9 @@ class MemoryStore:
     def level0_files(self) -> int:
         return 0
 
+    def pressure(self) -> float:
+        return 0.0
+
     def property(self, name: str) -> str | None:
         return None
 

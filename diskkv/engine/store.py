@@ -77,7 +77,10 @@ class Store(Protocol):
         """About how much the range takes on disk; unflushed writes may be missing."""
 
     def level0_files(self) -> int:
-        """How many tables wait to be merged into the sorted levels; writes get slow, then stop, as there are more."""
+        """How many tables wait to be merged into the sorted levels."""
+
+    def pressure(self) -> float:
+        """How far behind the store is with what was written: from 0, in no way, to 1, when a write has to wait."""
 
     def property(self, name: str) -> str | None:
         """A property of the underlying store (leveldb.stats, values.bytes ...), None when it has none of that name."""
@@ -121,6 +124,9 @@ class ReadOnlyStore:
 
     def level0_files(self) -> int:
         return 0
+
+    def pressure(self) -> float:
+        return 0.0
 
     def property(self, name: str) -> str | None:
         return None

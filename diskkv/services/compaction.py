@@ -202,7 +202,7 @@ class Compactions:
             job.waits_for_reclaim = False
         if now_s < job.ready_s:
             return False
-        if not instance.pacer.active or instance.pacer.least_files > 0:
+        if not instance.pacer.active or instance.pacer.least_step > 0:
             return True
         urgent = self.dead_share < _DEAD_SHARE
         return now_s - job.ready_s > (_URGENT_PRESSURE_S if urgent else _PRESSURE_S[job.reason])

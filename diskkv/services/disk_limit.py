@@ -36,10 +36,11 @@ _LOOKED_AT = 64
 _TARGET_SHARE = 20
 """Evictions begin when less than a twentieth of the limit is free, and go on until two are."""
 _BEHIND_SHARE = 20
-_SLOWEST_FILES = 12
-_FIRST_FILES = 7
-"""When the tables take a twentieth more than the limit, writers are slowed down as if LevelDB had so many tables in
-level 0, with each further twentieth as if there was one more, until evictions and compactions have caught up."""
+_SLOWEST_STEP = 12
+_FIRST_STEP = 7
+"""When the tables take a twentieth more than the limit, writers are slowed down as if the store's pressure was at
+this step (services/pacing.py), with each further twentieth one step more, until evictions and compactions have caught
+up."""
 _PLACES_S = 5.0
 _URGENT_DEAD_SHARE = 0.05
 _FAILED_DRAWS = 8
@@ -98,8 +99,8 @@ class DiskLimit:
         if not over:
             self._follow(False, 0)
         else:
-            files = min(_FIRST_FILES - 1 + behind, _SLOWEST_FILES) if behind else 0
-            self._follow(instance.writes.full is not None, files)
+            step = min(_FIRST_STEP - 1 + behind, _SLOWEST_STEP) if behind else 0
+            self._follow(instance.writes.full is not None, step)
 
     def _measure(self) -> None:
         engine = self._instance.engine
@@ -113,9 +114,9 @@ class DiskLimit:
         dead_bytes = dead.known_bytes + dead.headers * self._header_bytes
         self._live_bytes = self.used_bytes - dead_bytes - self._unreclaimed_bytes
 
-    def _follow(self, full: bool, least_files: int) -> None:
+    def _follow(self, full: bool, least_step: int) -> None:
         """Refuse commands that need space, and slow writers down, or no longer."""
-        self._instance.pacer.least_files = least_files
+        self._instance.pacer.least_step = least_step
         self._instance.writes.set_full(_FULL if full else None)
 
     # ---- evicting

@@ -342,7 +342,7 @@ class Instance:
         """Whether dead data waits and may be deleted now."""
         if not self.engine.has_garbage or self.writes.failed is not None or self._rests(self.reclaimer.step):
             return False
-        return not self.pacer.holding or self.pacer.least_files > 0
+        return not self.pacer.holding or self.pacer.least_step > 0
 
     @property
     def can_evict(self) -> bool:

@@ -1,14 +1,15 @@
-"""Slows writers down before LevelDB does it, which would stop everybody.
+"""Slows writers down before the store has to make them wait, which would stop everybody.
 
-LevelDB flushes its table in memory to level 0 and merges level 0 into the levels below with one thread. When that falls
-behind, it delays every write by a millisecond from 8 tables in level 0 on, and at 12 tables it stops the writing
-thread, often for seconds. As one thread serves all clients here, that would stop reads too.
+What is written collects in memtables, which a thread moves into LevelDB (engine/leveldb.py). LevelDB merges with one
+thread of its own; when that falls behind, it delays and then stops whoever writes to it, often for seconds. Then
+memtables pile up, and when there are too many the thread that serves all clients would have to wait, for reads too.
 
-So the number of tables in level 0 is watched, and from 6 on writes get a rate: what LevelDB lately digested, more of it
-while there are few tables and less while there are many. What a turn writes is a debt that is paid at this rate; until
-it is paid, requests that write wait (as with CLIENT PAUSE WRITE) and everything else is served. Those who wait go on in
-the order in which they came, so many at a time as fit in a slice, so that the delay is a small one for each instead of
-a long one for some. At 12 tables nothing is written until there are fewer.
+So the store's pressure is watched, in steps from 0 to 12, and from step 6 on (half of the memtables that there may be
+wait) writes get a rate: what the store lately digested, more of it while the pressure is low and less while it is high.
+What a turn writes is a debt that is paid at this rate; until it is paid, requests that write wait (as with CLIENT PAUSE
+WRITE) and everything else is served. Those who wait go on in the order in which they came, so many at a time as fit in a
+slice, so that the delay is a small one for each instead of a long one for some. At step 12 nothing is written until the
+pressure is lower.
 """
 
 from __future__ import annotations
@@ -23,12 +24,11 @@ from diskkv.errors import StorageError
 if TYPE_CHECKING:
     from diskkv.services.client import Client
 
-_START_FILES = 6
-_CALM_FILES = 4
-"""LevelDB itself begins to merge at 4: with fewer it has nothing to do."""
-_STOP_FILES = 12
+_START_STEP = 6
+_CALM_STEP = 4
+_STOP_STEP = 12
 _RATE_FACTORS = (2.0, 2.0, 2.0, 2.0, 2.0, 1.5, 1.2, 0.95, 0.75, 0.5, 0.3, 0.15)
-"""By the number of tables in level 0: the part of the digested rate that writers get."""
+"""By the step of the pressure: the part of the digested rate that writers get."""
 
 _DIGEST_S = 10.0
 """The rate that LevelDB digests is a mean over about this long."""
@@ -36,7 +36,7 @@ _FIRST_RATE = 16 << 20
 _LEAST_RATE = 1 << 20
 """Bytes per second: what is assumed of a disk that nothing is known about, and of the slowest."""
 _SAMPLE_BYTES = 64 << 10
-"""Level 0 is looked at after so many written bytes while all is well; a table has at least 4 MiB."""
+"""The pressure is looked at after so many written bytes while all is well; a memtable has several MiB."""
 _WINDOW_NS = 50_000_000
 _SLICE_S = 0.01
 _LONGEST_WAIT_MS = 20
@@ -63,8 +63,8 @@ class WritePacer:
         self._on_change = on_change
         self._clock = clock
         self.enabled = True
-        self.least_files = 0
-        """Writers are paced as if level 0 had at least so many tables: `maxdisk` is exceeded."""
+        self.least_step = 0
+        """Writers are paced as if the pressure was at this step at least: `maxdisk` is exceeded."""
         self.active = False
         self.holding = False
         self.due_ms = 0
@@ -134,8 +134,8 @@ class WritePacer:
             self._wait(now_ns // 1_000_000)
 
     def _sample(self, now_ns: int) -> None:
-        """Follow the state of level 0 and the mean rate, and set the rate for writers."""
-        files = self._files()
+        """Follow the pressure and the mean rate, and set the rate for writers."""
+        step = self._step()
         window_ns = now_ns - self._window_began_ns
         if window_ns >= _WINDOW_NS:
             share = min(1.0, window_ns / (_DIGEST_S * 1e9))
@@ -143,21 +143,21 @@ class WritePacer:
             self._window_bytes = 0
             self._window_began_ns = now_ns
         if not self.active:
-            if files < _START_FILES or not self.enabled:
+            if step < _START_STEP or not self.enabled:
                 return
             self._digested = max(self._digested, _FIRST_RATE)
             self._debt_bytes = 0.0
             self._paid_ns = self._active_since_ns = now_ns
             self.active = True
             self._on_change()
-        elif (files < _CALM_FILES and self._debt_bytes <= 0) or not self.enabled:
+        elif (step < _CALM_STEP and self._debt_bytes <= 0) or not self.enabled:
             self._stop(now_ns)
             return
-        self.rate = max(self._digested, _LEAST_RATE) * _RATE_FACTORS[min(files, _STOP_FILES - 1)]
+        self.rate = max(self._digested, _LEAST_RATE) * _RATE_FACTORS[min(step, _STOP_STEP - 1)]
 
-    def _files(self) -> int:
+    def _step(self) -> int:
         try:
-            return max(self._store.level0_files(), self.least_files)
+            return max(min(int(self._store.pressure() * _STOP_STEP + 1e-6), _STOP_STEP), self.least_step)
         except StorageError:
             # It is for the next write to find out, and to be told about.
             return 0
@@ -189,7 +189,7 @@ class WritePacer:
         if not self.active:
             return
         self._pay(now_ns)
-        if self._files() >= _STOP_FILES:
+        if self._step() >= _STOP_STEP:
             self._stopped_since_ms = self._stopped_since_ms or now_ms
             if now_ms - self._stopped_since_ms < _STOP_LIMIT_MS:
                 self.due_ms = now_ms + _STOPPED_MS

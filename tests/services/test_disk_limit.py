@@ -215,11 +215,11 @@ def test_writers_are_slowed_down_while_compactions_are_behind(server: Server) ->
     server.set(b"allkeys-random")
     server.fill(0, 4000)
     server.instance.disk_limit.poll()
-    assert server.instance.pacer.least_files == 12
+    assert server.instance.pacer.least_step == 12
     server.instance.tick(False)
     server.engine.commit()
     server.settle()
-    assert server.instance.pacer.least_files == 0
+    assert server.instance.pacer.least_step == 0
 
 
 def test_nothing_is_evicted_while_nothing_may_be_deleted(server: Server) -> None:

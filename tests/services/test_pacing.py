@@ -31,8 +31,8 @@ class ModelStore(MemoryStore):
         self._flushed_bytes = 0
         self._merging = (0, 0)
 
-    def level0_files(self) -> int:
-        return self.files
+    def pressure(self) -> float:
+        return self.files / 12
 
     def advance(self, now_ns: int) -> None:
         """Flush what is full, begin and end merges."""
@@ -152,8 +152,8 @@ class FullStore(MemoryStore):
 
     files = 0
 
-    def level0_files(self) -> int:
-        return self.files
+    def pressure(self) -> float:
+        return self.files / 12
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_a_store_that_cannot_tell_is_not_full(instance: Instance, monkeypatch: p
         raise StorageError("closed")
 
     fill(instance, 9)
-    monkeypatch.setattr(instance.engine.store, "level0_files", fail)
+    monkeypatch.setattr(instance.engine.store, "pressure", fail)
     instance.pacer._debt_bytes = 0.0
     instance.pacer.release()
     assert not instance.pacer.active
