@@ -213,6 +213,8 @@ def transmit(int fd, data):
 
 
 cdef int EPOLLIN = 1
+# As in diskkv/commands/runs.py.
+cdef int ANY = -1
 
 cdef enum Slot:
     ACTIVE_MS
@@ -301,23 +303,38 @@ cdef list request_of(const char *data):
     return argv
 
 
-cdef object run_for(short_way, dict runs, connection, list argv):
-    """The run that a request can join, else None."""
+cdef bint join_run(short_way, dict runs, connection, list argv) except -1:
+    """ShortWay._join_single; False when the request cannot be part of a run."""
     fast = load(connection, FAST)
     if type(fast) is not dict:
-        return None
-    cdef PyObject *entry = PyDict_GetItemWithError(fast, argv[0])
-    if entry is NULL:
-        return None
-    cdef PyObject *known = PyDict_GetItemWithError(runs, <object>entry)
-    if known is NULL:
-        return short_way.new_run(<object>entry, connection, len(argv))
-    run = <object>known
-    if PyLong_AsLongLong(load(run, RUN_ARGC)) != len(argv):
-        return None
-    if not holds(run, RUN_DATABASE, load(connection, DB)) or not holds(run, RUN_RESP, load(connection, RESP)):
-        return None
-    return run
+        return False
+    cdef PyObject *found = PyDict_GetItemWithError(fast, argv[0])
+    if found is NULL:
+        return False
+    entry = <object>found
+    found = PyDict_GetItemWithError(runs, entry)
+    cdef int argc
+    if found is NULL:
+        argc = entry.run_argc
+        if argc != len(argv) and argc != ANY:
+            return False
+        runs[entry] = connection
+        return True
+    run = <object>found
+    database = load(connection, DB)
+    resp = load(connection, RESP)
+    if type(run) is run_class:
+        if PyLong_AsLongLong(load(run, RUN_ARGC)) != len(argv):
+            return False
+        if not holds(run, RUN_DATABASE, database) or not holds(run, RUN_RESP, resp):
+            return False
+    elif len(run.requests[0]) == len(argv) and run.db is database and run.resp is resp:
+        run = short_way.begin_run(entry, run)
+    else:
+        return False
+    (<list>load(run, RUN_SINGLES)).append(connection)
+    (<list>load(run, RUN_ROWS)).append(argv)
+    return True
 
 
 def take(short_way, list events not None, Py_ssize_t at, dict connections not None, long long full_at):
@@ -346,13 +363,9 @@ def take(short_way, list events not None, Py_ssize_t at, dict connections not No
         if size > 0 and scan(buffer, <int>size) == 1:
             requests = [request_of(buffer)]
             store(connection, REQUESTS, requests)
-            run = run_for(short_way, runs, connection, requests[0])
-            if run is None:
+            if not join_run(short_way, runs, connection, requests[0]):
                 store(connection, NEXT_REQUEST, 0)
                 work.append((connection, requests, 0, 1))
-            else:
-                (<list>load(run, RUN_SINGLES)).append(connection)
-                (<list>load(run, RUN_ROWS)).append(requests[0])
             total += size
             add(connection, RECEIVED_BYTES, size)
             store(connection, ACTIVE_MS, now_ms)

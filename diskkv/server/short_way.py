@@ -47,6 +47,11 @@ class Run:
         """The request of each of `singles`."""
         self.pipelines: list[tuple[Connection, Columns]] = []
 
+    @property
+    def connections(self) -> int:
+        """How many connections' requests these are."""
+        return len(self.singles) + len(self.pipelines)
+
     def columns(self) -> Columns:
         """The arguments of all requests: first those that came alone, then the pipelines'."""
         if not self.rows:
@@ -75,8 +80,9 @@ class ShortWay:
         self._dead = dead
         self.round: list[Work] = []
         """Requests to be executed one by one; after `execute` all connections that are to be answered."""
-        self.runs: dict[Command, Run] = {}
-        """The runs of this turn; empty after `execute`."""
+        self.runs: dict[Command, Run | Connection] = {}
+        """The runs of this turn; as long as a single request is all of one, its connection stands for it. Empty after
+        `execute`."""
         self._answered: list[Work] = []
         """Connections whose run was executed, in the form of `round`."""
 
@@ -107,21 +113,8 @@ class ShortWay:
                     self._join_round(connection, list(map(list, zip(*columns, strict=True))))
             elif requests is not None:
                 connection.requests = requests
-                argv = requests[0]
-                argc = len(argv)
-                entry = connection.fast.get(argv[0]) if len(requests) == 1 else None
-                run = None
-                if entry is not None:
-                    run = self.runs.get(entry) or self.new_run(entry, connection, argc)
-                if (
-                    run is not None
-                    and run.argc == argc
-                    and run.database is connection.db
-                    and run.resp == connection.resp
-                ):
-                    run.singles.append(connection)
-                    run.rows.append(argv)
-                else:
+                entry = connection.fast.get(requests[0][0]) if len(requests) == 1 else None
+                if entry is None or not self._join_single(entry, connection):
                     self._join_round(connection, requests)
             self.instance.stats.input_bytes += size
             connection.received_bytes += size
@@ -134,11 +127,41 @@ class ShortWay:
             if not taken or not connection.take(taken):  # type: ignore[arg-type]
                 self._dead.append(connection)
 
-    def new_run(self, entry: Command, connection: Connection, argc: int) -> Run | None:
-        """Begin a run of this command, if requests of so many arguments can be executed as one."""
+    def _join_single(self, entry: Command, connection: Connection) -> bool:
+        argv = connection.requests[0]
+        argc = len(argv)
         if entry.run_argc != argc and entry.run_argc != ANY:
+            return False
+        if entry not in self.runs:
+            self.runs[entry] = connection
+            return True
+        run = self._run(entry, connection, argc)
+        if run is None:
+            return False
+        run.singles.append(connection)
+        run.rows.append(argv)
+        return True
+
+    def _run(self, entry: Command, connection: Connection, argc: int) -> Run | None:
+        """The run that requests of a connection with so many arguments can be part of, if they can."""
+        run = self.runs.get(entry)
+        if run is None:
+            run = self.runs[entry] = Run(connection, argc)
+        elif isinstance(run, Run):
+            if run.argc != argc or run.database is not connection.db or run.resp != connection.resp:
+                return None
+        elif len(run.requests[0]) == argc and run.db is connection.db and run.resp == connection.resp:
+            run = self.begin_run(entry, run)
+        else:
             return None
-        run = self.runs[entry] = Run(connection, argc)
+        return run
+
+    def begin_run(self, entry: Command, first: Connection) -> Run:
+        """Begin a run with the connection that stood for it."""
+        argv = first.requests[0]
+        run = self.runs[entry] = Run(first, len(argv))
+        run.singles.append(first)
+        run.rows.append(argv)
         return run
 
     def resume(self, connection: Connection) -> None:
@@ -151,13 +174,15 @@ class ShortWay:
     @property
     def connections(self) -> int:
         """How many connections take part in this turn, as far as they have not been answered."""
-        return len(self.round) + sum(len(run.singles) + len(run.pipelines) for run in self.runs.values())
+        runs = self.runs.values()
+        return len(self.round) + sum(run.connections if isinstance(run, Run) else 1 for run in runs)
 
     def pipelines(self) -> list[tuple[Connection, str, int]]:
         """(connection, command, how many) of the pipelines in the turn's runs."""
         return [
             (connection, entry.name, len(columns[0]))
             for entry, run in self.runs.items()
+            if isinstance(run, Run)
             for connection, columns in run.pipelines
         ]
 
@@ -168,8 +193,10 @@ class ShortWay:
 
     def _join_run(self, entry: Command, connection: Connection, columns: Columns) -> bool:
         argc = len(columns)
-        run = self.runs.get(entry) or self.new_run(entry, connection, argc)
-        if run is None or run.argc != argc or run.database is not connection.db or run.resp != connection.resp:
+        if entry.run_argc != argc and entry.run_argc != ANY:
+            return False
+        run = self._run(entry, connection, argc)
+        if run is None:
             return False
         run.pipelines.append((connection, columns))
         return True
@@ -177,9 +204,16 @@ class ShortWay:
     def execute(self) -> None:
         """Execute everything that was taken."""
         if self.runs:
+            alone = []
             for entry, run in self.runs.items():
-                self._execute(entry, run)
+                if isinstance(run, Run):
+                    self._execute(entry, run)
+                else:
+                    run.next_request = 0
+                    alone.append((run, run.requests, 0, 1))
             self.runs.clear()
+            # In front of the round: most of its requests came later, and a script among them may run for long.
+            self.round[:0] = alone
         if self.round:
             execute_round(self.instance, self.round)
         if self._answered:
@@ -194,7 +228,7 @@ class ShortWay:
             client = singles[0] if singles else run.pipelines[0][0]
             replies = execute_run(client, entry, run.columns())
         if replies is None:
-            # In front of the round: most of its requests came later, and a script among them may run for long.
+            # In front of the round, as those that are alone.
             behind, self.round[:] = self.round[:], []
             for connection, argv in zip(singles, run.rows, strict=True):
                 self._join_round(connection, [argv])

@@ -365,11 +365,13 @@ class Instance:
     def has_work(self) -> bool:
         """Whether `tick` has something to do."""
         deadline_ms = self.blocking.next_deadline_ms
-        now_ms = self.engine.now_ms
+        engine = self.engine
+        now_ms = engine.now_ms
+        # Every turn asks: the first half of each condition spares it the second one's calls.
         return (
-            self.can_reclaim
-            or self.can_evict
-            or self._next_sweep_ms <= now_ms
+            (engine.has_garbage and self.can_reclaim)
+            or (self.disk_limit.wanted_bytes > 0 and self.can_evict)
+            or (engine.next_expiry_ms <= now_ms and self._next_sweep_ms <= now_ms)
             or (deadline_ms is not None and deadline_ms <= now_ms)
             or 0 < self.pause_until_ms <= now_ms
             or (self.pacer.holding and self.pacer.due_ms <= now_ms)

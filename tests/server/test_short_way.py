@@ -33,6 +33,7 @@ TURNS = 150
 KEYS = ("a", "b", "c", "d")
 REQUESTS = (
     *("GET {key}", "SET {key} {number}", "INCR {key}", "LPUSH l{key} {number}", "HSET h{key} f {number}") * 4,
+    *("MSET {key} {number}", "MSET a 1 b 2 c {number}", "MGET {key} a"),
     *("SET {key} {long}", "GET {key}", "LPOP l{key}", "SADD s{key} {number}", "ZADD z{key} {number} m") * 2,
     *("MULTI", "EXEC", "DISCARD", "SELECT 1", "SELECT 0", "HELLO 3", "HELLO 2", "WATCH {key}", "RESET"),
     *("BLPOP l{key} 0", "SUBSCRIBE ch", "UNSUBSCRIBE", "PUBLISH ch {number}", "CLIENT REPLY SKIP", "NOPE", "GET"),
