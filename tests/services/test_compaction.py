@@ -143,6 +143,7 @@ def test_deleted_collections(server: Server) -> None:
         for field in range(600):
             fields += [b"field:%d" % field, RANDOM[field * 700 + number : (field + 1) * 700 + number]]
         server.run(b"HSET", b"hash:%d" % number, *fields)
+    server.instance.engine.store.flush_log()
     before = server.size_bytes
     server.run(b"DEL", *(b"hash:%d" % number for number in range(29)))
     server.settle()
