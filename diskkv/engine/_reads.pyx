@@ -13,6 +13,7 @@ to is recognised as a database of that very library (`Interface.handle`).
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from diskkv.errors import CorruptionError, StorageError
 
@@ -85,9 +86,10 @@ cdef extern from *:
         char *value;
         size_t value_bytes;
         char *error;
-        char *record;       /* what the value is a pointer to */
-        size_t record_bytes;
         int is_pointer;
+        char *record;       /* what the value is a pointer to, and where in it the string is */
+        const char *body;
+        size_t body_bytes;
         int from_disk;
     } job_t;
 
@@ -120,6 +122,7 @@ cdef extern from *:
     /* See codec/value_record.py. */
     #define POINTER_TAG 0xff
     #define POINTER_BYTES 17
+    #define RECORD_HEADER_BYTES 12
     #define MOST_RECORD_BYTES (1 << 20)
 
     static int descriptor_of(pool_t *pool, uint32_t number) {
@@ -128,6 +131,52 @@ cdef extern from *:
         int descriptor = at < pool->files.count ? pool->files.descriptors[at] : -1;
         pthread_mutex_unlock(&pool->mutex);
         return descriptor;
+    }
+
+    /* CRC-32 as zlib's, eight bytes at a time. */
+    static uint32_t crc_table[8][256];
+
+    static void make_crc_table(void) {
+        for (uint32_t at = 0; at < 256; at++) {
+            uint32_t crc = at;
+            for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+            crc_table[0][at] = crc;
+        }
+        for (int slice = 1; slice < 8; slice++)
+            for (int at = 0; at < 256; at++)
+                crc_table[slice][at] = crc_table[slice - 1][at] >> 8 ^ crc_table[0][crc_table[slice - 1][at] & 0xff];
+    }
+
+    static uint32_t crc_of(const char *data, size_t size) {
+        const unsigned char *at = (const unsigned char *)data;
+        uint32_t crc = 0xffffffffu;
+        for (; size >= 8; size -= 8, at += 8) {
+            uint32_t low, high;
+            memcpy(&low, at, 4);
+            memcpy(&high, at + 4, 4);
+            low ^= crc;
+            crc = crc_table[7][low & 0xff] ^ crc_table[6][low >> 8 & 0xff] ^ crc_table[5][low >> 16 & 0xff] ^
+                  crc_table[4][low >> 24] ^ crc_table[3][high & 0xff] ^ crc_table[2][high >> 8 & 0xff] ^
+                  crc_table[1][high >> 16 & 0xff] ^ crc_table[0][high >> 24];
+        }
+        for (; size; size--, at++) crc = crc >> 8 ^ crc_table[0][(crc ^ *at) & 0xff];
+        return ~crc;
+    }
+
+    /* Find the string in a record: whether that is whole and the one of the job's row. */
+    static int find_body(job_t *job, size_t record_bytes) {
+        uint32_t crc, row_bytes, body_bytes;
+        if (record_bytes < RECORD_HEADER_BYTES) return 0;
+        memcpy(&crc, job->record, sizeof crc);
+        memcpy(&row_bytes, job->record + 4, sizeof row_bytes);
+        memcpy(&body_bytes, job->record + 8, sizeof body_bytes);
+        if (row_bytes != job->key_bytes || record_bytes - RECORD_HEADER_BYTES != (uint64_t)row_bytes + body_bytes ||
+            memcmp(job->record + RECORD_HEADER_BYTES, job->key, row_bytes) != 0 ||
+            crc_of(job->record + sizeof crc, record_bytes - sizeof crc) != crc)
+            return 0;
+        job->body = job->record + RECORD_HEADER_BYTES + row_bytes;
+        job->body_bytes = body_bytes;
+        return 1;
     }
 
     /* Read what a pointer leads to. Where that fails there is no record: whoever asked looks again. */
@@ -139,9 +188,7 @@ cdef extern from *:
         memcpy(&size, job->value + 13, sizeof size);
         int descriptor = descriptor_of(pool, number);
         if (descriptor < 0 || size > MOST_RECORD_BYTES || !(job->record = malloc(size))) return;
-        if (pread(descriptor, job->record, size, offset) == (ssize_t)size) {
-            job->record_bytes = size;
-        } else {
+        if (pread(descriptor, job->record, size, offset) != (ssize_t)size || !find_body(job, size)) {
             free(job->record);
             job->record = NULL;
         }
@@ -278,9 +325,10 @@ cdef extern from *:
         char *value
         size_t value_bytes
         char *error
-        char *record
-        size_t record_bytes
         int is_pointer
+        char *record
+        const char *body
+        size_t body_bytes
         int from_disk
     ctypedef struct jobs_t:
         job_t *first
@@ -299,6 +347,7 @@ cdef extern from *:
     void *pointer_in(PyObject *object)
     bint is_database(const void *database)
     int start_thread(pthread_t *thread, pool_t *pool)
+    void make_crc_table()
     void open_pool(pool_t *pool, int event_fd)
     void set_files(pool_t *pool, files_t files)
     void submit_jobs(pool_t *pool, jobs_t jobs, int count)
@@ -310,7 +359,9 @@ cdef extern from *:
 cdef enum:
     MOST_THREADS = 256
     LEAST_BYTES = 32
+    HEAD_AT = 17
 
+make_crc_table()
 cdef leveldb_t leveldb
 cdef bint has_functions = False
 
@@ -327,6 +378,13 @@ def can_read(database not None):
     if not has_functions or type(database).__basicsize__ < LEAST_BYTES:
         return False
     return is_database(pointer_in(<PyObject *>database))
+
+
+cdef bytes joined(const char *first, size_t first_bytes, const char *second, size_t second_bytes):
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, first_bytes + second_bytes)
+    memcpy(PyBytes_AS_STRING(result), first, first_bytes)
+    memcpy(PyBytes_AS_STRING(result) + first_bytes, second, second_bytes)
+    return result
 
 
 cdef class NativePool:
@@ -385,6 +443,7 @@ cdef class NativePool:
             job.key = PyBytes_AS_STRING(row)
             job.key_bytes = PyBytes_GET_SIZE(row)
             job.error = job.record = NULL
+            job.is_pointer = 0
             if jobs.first == NULL:
                 jobs.first = job
             else:
@@ -406,7 +465,7 @@ cdef class NativePool:
         return await_rows(&self.pool) != 0
 
     def finished(self):
-        """The fetches that were read since the last call. One whose value is a pointer has a `record`, maybe empty."""
+        """The fetches that were read since the last call. One `is_pointer` when what that leads to could not be read."""
         cdef job_t *job = take_done(&self.pool).first
         cdef job_t *next
         cdef list fetches = []
@@ -417,13 +476,14 @@ cdef class NativePool:
                 text = job.error.decode("utf-8", "replace")
                 fetch.error = (CorruptionError if text.startswith("Corruption") else StorageError)(text)
                 leveldb.release(job.error)
+            elif job.record != NULL:
+                fetch.value = joined(job.value + HEAD_AT, job.value_bytes - HEAD_AT, job.body, job.body_bytes)
+                free(job.record)
             elif job.value != NULL:
                 fetch.value = PyBytes_FromStringAndSize(job.value, job.value_bytes)
+                fetch.is_pointer = job.is_pointer != 0
             if job.value != NULL:
                 leveldb.release(job.value)
-            if job.is_pointer:
-                fetch.record = b"" if job.record == NULL else PyBytes_FromStringAndSize(job.record, job.record_bytes)
-                free(job.record)
             fetch.from_disk = job.from_disk != 0
             fetches.append(fetch)
             Py_DECREF(fetch)

@@ -22,7 +22,6 @@ from typing import Any
 
 import plyvel
 
-from diskkv.codec.value_record import decode_pointer, decode_record
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.engine.overlay import ABSENT
 from diskkv.engine.store import Store
@@ -54,8 +53,8 @@ class Fetch:
         "error",
         "from_disk",
         "is_done",
+        "is_pointer",
         "is_replaced",
-        "record",
         "row",
         "tickets",
         "users",
@@ -65,8 +64,8 @@ class Fetch:
     def __init__(self, row: bytes) -> None:
         self.row = row
         self.value: bytes | None = None
-        self.record: bytes | None = None
-        """While `value` is a pointer still: what that leads to, empty if it is not there."""
+        self.is_pointer = False
+        """`value` is a pointer still: what that leads to is not there, or is damaged."""
         self.error: StorageError | None = None
         self.from_disk: bool | None = None
         """Whether the read went to the disk rather than to the page cache; None when that is not known."""
@@ -278,23 +277,15 @@ class NativePool:
 
     def _complete(self, fetches: list[Fetch]) -> list[Fetch]:
         for fetch in fetches:
-            if fetch.record is not None:
-                self._follow(fetch, fetch.record)
+            if fetch.is_pointer:
+                # Most likely it was moved meanwhile.
+                fetch.is_pointer = False
+                try:
+                    fetch.value = self._store.get(fetch.row)
+                except StorageError as exc:
+                    fetch.error = exc
         known, self._known = self._known, []
-        return fetches + known
-
-    def _follow(self, fetch: Fetch, record: bytes) -> None:
-        """Put the string in place of the pointer to it."""
-        fetch.record = None
-        try:
-            pointer = decode_pointer(fetch.value or b"")
-            fetch.value = pointer.head + decode_record(record, fetch.row)
-        except ValueError:
-            # The string was moved meanwhile, or else it is damaged.
-            try:
-                fetch.value = self._store.get(fetch.row)
-            except StorageError as exc:
-                fetch.error = exc
+        return fetches + known if known else fetches
 
 
 def open_pool(store: Store, threads: int, event_fd: int) -> FetchPool | NativePool:

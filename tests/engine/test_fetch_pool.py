@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import select
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import plyvel
 import pytest
 
+from diskkv.codec.header import encode_header, with_expiry
 from diskkv.engine import fetch_pool
 from diskkv.engine.fetch_pool import Fetch, FetchPool, NativePool, open_pool
 from diskkv.engine.leveldb import LevelDBOptions, LevelDBStore
@@ -152,6 +155,84 @@ def test_damage_is_an_error(kind: type[FetchPool | NativePool], tmp_path: Path, 
     loop.close()
 
 
+def key(number: int) -> bytes:
+    return b"m\0\0\0\1" + b"key:%d" % number
+
+
+LENGTHS = [1, 63, 64, 65, 1000, 4096, 70_000, (1 << 20) - 100, 1 << 20, 2_000_000]
+
+
+def strings() -> dict[bytes, bytes | None]:
+    """Records of strings of many lengths, some with a time to live."""
+    found: dict[bytes, bytes | None] = {}
+    for number, length in enumerate(LENGTHS):
+        data = random.Random(number).randbytes(length)
+        found[key(number)] = encode_header(data)
+        found[key(number + 100)] = encode_header(with_expiry(data, 1 << 50))
+    return found
+
+
+@pytest.fixture
+def long_store(tmp_path: Path) -> Iterator[LevelDBStore]:
+    made = LevelDBStore(tmp_path / "long", LevelDBOptions(large_string_size=64))
+    made.write(strings())
+    made.flush_log()
+    assert made.value_descriptors
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_long_strings_come_from_their_files(kind: type[FetchPool | NativePool], long_store: LevelDBStore) -> None:
+    expected = strings()
+    loop = Loop(kind, long_store)
+    assert {row: fetch.value for row, fetch in loop.read(*expected).items()} == expected
+    # Until the first file is given up.
+    files = long_store.value_descriptors
+    for row in list(expected)[:-2]:
+        expected[row] = encode_header(b"another" * 100)
+        long_store.write({row: expected[row]})
+        long_store.flush_log()
+        assert {row: fetch.value for row, fetch in loop.read(*expected).items()} == expected
+    long_store.compact(b"", b"\xff")
+    deadline_s = time.monotonic() + TIMEOUT_MS / 1000
+    while not files.keys() - long_store.value_descriptors.keys():
+        assert time.monotonic() < deadline_s, "no file is given up"
+        assert {row: fetch.value for row, fetch in loop.read(*expected).items()} == expected
+    assert {row: fetch.value for row, fetch in loop.read(*expected).items()} == expected
+    loop.close()
+
+
+@pytest.mark.skipif(fetch_pool.native is None, reason="the compiled module needs a C compiler")
+def test_only_very_long_strings_are_left_to_python(
+    long_store: LevelDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Loop(NativePool, long_store)
+    read = long_store.get
+    asked = []
+    monkeypatch.setattr(long_store, "get", lambda row: asked.append(row) or read(row))
+    expected = strings()
+    assert {row: fetch.value for row, fetch in loop.read(*expected).items()} == expected
+    assert sorted(asked) == [row for row in sorted(expected) if len(expected[row] or b"") > 1 << 20]
+    loop.close()
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_damaged_string_is_an_error(kind: type[FetchPool | NativePool], long_store: LevelDBStore) -> None:
+    rows = [key(number) for number in range(2, 6)]
+    for path in long_store.path.glob("*.val"):
+        content = bytearray(path.read_bytes())
+        for row in rows:
+            content[content.index(row) + len(row) + 5] ^= 1
+        with path.open("r+b") as file:
+            file.write(content)
+    loop = Loop(kind, long_store)
+    found = loop.read(*rows, key(6))
+    assert all(isinstance(found[row].error, CorruptionError) for row in rows)
+    assert found[key(6)].value == strings()[key(6)]
+    loop.close()
+
+
 def test_only_an_open_database_is_read_natively(store: LevelDBStore, tmp_path: Path) -> None:
     if fetch_pool.native is None:
         assert isinstance(open_pool(store, 1, -1), FetchPool)
@@ -174,3 +255,11 @@ def test_other_stores_are_read_by_pythons_threads() -> None:
     pool = open_pool(MemoryStore(), 1, -1)
     assert isinstance(pool, FetchPool)
     pool.close()
+
+
+@pytest.mark.skipif(fetch_pool.native is None, reason="the compiled module needs a C compiler")
+def test_the_compiled_module_is_that_of_its_source() -> None:
+    assert fetch_pool.native is not None
+    built = Path(fetch_pool.native.__file__)
+    source = Path(fetch_pool.__file__).with_name("_reads.pyx")
+    assert built.stat().st_mtime >= source.stat().st_mtime, "build it anew: pip install -e ."
