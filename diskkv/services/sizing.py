@@ -6,7 +6,8 @@ page cache serves what is not cached here. What Python itself takes comes off fi
 
 - two write buffers take a sixteenth, and what collects in front of them a quarter or so: larger ones make fewer and
   larger tables in level 0, smaller ones stay in the processor's cache (LevelDBOptions has figures);
-- blocks of tables a tenth;
+- blocks of tables a tenth, and up to three as cold reads fill them: 30 MB hold what leads to a million long strings,
+  which halves the processor's time for a read of one;
 - indexes and filters of open tables up to three quarters, as the dataset grows: a table that is not open costs three
   reads more than one that is, for each of its thousands of rows, while its 100 KB hold no more than a hundred values;
 - values the rest: the cache gives way as the others grow (services/memory_budget.py).
@@ -34,6 +35,9 @@ _TABLE_SHARE = 64
 """A table's index and filter take about this part of its size: 1.6 %."""
 _OPEN_TABLES = (3, 4)
 """What part of the room open tables may take."""
+_MOST_BLOCKS = (3, 10)
+_LEAST_BLOCKS = (1, 10)
+"""What part of the room blocks of tables may take, and what part the cache leaves them without being asked."""
 _BUFFERS = 2 + MEMTABLE_BUFFERS * 3 // 2
 """LevelDB's two and, as a memtable is full while another is being applied, on average one and a half of these."""
 _TABLES = 2000
@@ -79,8 +83,9 @@ def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
     """The sizes for a budget, by configuration attribute."""
     room = room_bytes(budget)
     write_buffer = _power_of_two(min(max(room // 32, MIB // 2), 16 * MIB))
-    block_cache = min(max(room // 10, 2 * MIB), 1024 * MIB)
+    block_cache = min(max(room * _MOST_BLOCKS[0] // _MOST_BLOCKS[1], 2 * MIB), 1024 * MIB)
     file_size = min(max(8 * MIB, 2 * _power_of_two(dataset_bytes // _TABLES)), 64 * MIB)
+    block_bytes = room * _LEAST_BLOCKS[0] // _LEAST_BLOCKS[1]
     open_bytes = room * _OPEN_TABLES[0] // _OPEN_TABLES[1]
     parameter = BY_NAME["leveldb-max-open-files"].kind
     low, high = getattr(parameter, "low", 74), getattr(parameter, "high", 50_000)
@@ -89,7 +94,7 @@ def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
         "leveldb_block_cache_size": block_cache,
         "leveldb_max_file_size": file_size,
         "leveldb_max_open_files": min(max(open_bytes * _TABLE_SHARE // file_size, low), high),
-        "cache_size": max(room - _BUFFERS * write_buffer - block_cache, LEAST_CACHE_BYTES),
+        "cache_size": max(room - _BUFFERS * write_buffer - block_bytes, LEAST_CACHE_BYTES),
     }
 
 

@@ -23,8 +23,9 @@ def test_the_parts_fit_into_the_budget(budget_mib: int, dataset_mib: int) -> Non
     budget = budget_mib * MIB
     sizes = sizing.derive(budget, dataset_mib * MIB)
     buffers_bytes = (2 + 9) * sizes["leveldb_write_buffer_size"]
-    parts = sizes["cache_size"] + sizes["leveldb_block_cache_size"] + buffers_bytes
-    assert parts + sizing.BASE_BYTES <= max(budget, 64 * MIB)
+    room_bytes = max(budget, 64 * MIB) - sizing.BASE_BYTES - buffers_bytes
+    assert sizes["cache_size"] <= room_bytes - sizing.room_bytes(budget) // 10
+    assert sizes["leveldb_block_cache_size"] <= room_bytes - sizing.LEAST_CACHE_BYTES
     assert 74 <= sizes["leveldb_max_open_files"] <= 50_000
     tables_bytes = sizes["leveldb_max_open_files"] * sizes["leveldb_max_file_size"] // 64
     least_bytes = 74 * sizes["leveldb_max_file_size"] // 64
