@@ -105,7 +105,7 @@ class Segment:
             # Nothing but overwritten strings.
             delta = sum(map(len, values.values())) - sum(map(len, olds))
             data.update(values)
-        elif types <= _PLAIN_OR_NONE and not self._ghosts:
+        elif types <= _PLAIN_OR_NONE:
             delta = self._store_plain(values, olds)
         else:
             delta = self._store_each(values)
@@ -134,11 +134,22 @@ class Segment:
             made = [key for key, old in zip(values, olds, strict=True) if old is None and key in present]
             delta += sum(map(len, made)) + ENTRY_OVERHEAD_BYTES * len(made)
             if self.is_pressed:
-                self._small += made
+                self._enqueue(made)
         data.update(present)
         if len(self._small) + len(self._main) > 2 * len(data) + 1024:
             self._drop_stale()
         return delta
+
+    def _enqueue(self, made: list[bytes]) -> None:
+        """Put new keys into the queues, those that were evicted lately into the main one."""
+        ghosts = self._ghosts
+        hashes = list(map(hash, made))
+        if not ghosts.keys().isdisjoint(hashes):
+            self._main += [key for key, number in zip(made, hashes, strict=True) if number in ghosts]
+            made = [key for key, number in zip(made, hashes, strict=True) if number not in ghosts]
+            for number in hashes:
+                ghosts.pop(number, None)
+        self._small += made
 
     def _store_each(self, values: dict[bytes, Any]) -> int:
         """Store values one by one; answers what the size of overwritten strings grew by."""
