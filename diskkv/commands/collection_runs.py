@@ -115,7 +115,10 @@ def spop_run(client: Client, columns: Columns) -> list[bytes] | None:
     database = client.db
     popped = sets.pop_each(database, keys[0], header, len(keys))
     if popped is not None:
-        return [bulk(member) for member in popped]
+        return [
+            BULK_HEADS[len(member)] + member + b"\r\n" if len(member) < _LONG_BYTES else bulk(member)
+            for member in popped
+        ]
     replies = []
     for key in keys:
         if header is None or header.value is not None:

@@ -213,10 +213,8 @@ def pop_each(database: Database, key: bytes, old: Header, count: int) -> list[by
         return None
     oid = old.oid
     engine.journal.append((engine.mirrors, oid, None))
-    popped = [pool.take() for _ in range(count)]
-    discard = engine.rows.delete
-    for row in popped:
-        discard(row)
+    popped = pool.take_each(count)
+    engine.rows.put_many(dict.fromkeys(popped))
     left = old.count - count
     engine.note_removed(oid, count, left)
     database.adjust(key, old, left, None)

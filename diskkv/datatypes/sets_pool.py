@@ -72,6 +72,31 @@ class Pool:
         self._drop(at)
         return row
 
+    def take_each(self, count: int) -> list[bytes]:
+        """As many times `take`; the pool has more rows."""
+        rows = self.rows
+        gone = self.gone
+        taken: list[bytes] = []
+        size_bytes = 0
+        size = len(rows)
+        while len(taken) < count:
+            at = int(random() * size)
+            row = rows[at]
+            last = rows.pop()
+            size -= 1
+            if at < size:
+                rows[at] = last
+            size_bytes += len(row)
+            if gone and row in gone:
+                gone.remove(row)
+                size_bytes += _ROW_COST_BYTES
+            else:
+                taken.append(row)
+        size_bytes += _ROW_COST_BYTES * count
+        self.size_bytes -= size_bytes
+        self._registry.size_bytes -= size_bytes
+        return taken
+
     def _choose(self) -> int:
         rows = self.rows
         gone = self.gone

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from diskkv.codec.header import SET, Header
@@ -56,6 +57,17 @@ class PooledSets(Sets):
         if self.old is not None:
             sets.random_member(self.engine, self.old)
         self.engine.rollback(mark)
+
+    @rule(count=st.integers(1, 6))
+    def pop_each(self, count: int) -> None:
+        old = self.old
+        if old is None:
+            return
+        popped = sets.pop_each(self.database, KEY, old, count)
+        if popped is not None:
+            assert len(set(popped)) == count
+            assert self.model >= set(popped)
+            self.becomes(self.model - set(popped))
 
     @rule()
     def fail_to_commit(self) -> None:
@@ -123,6 +135,21 @@ def test_pops_come_in_every_order(place: int) -> None:
         popped = [sets.pop_member(engine.database(0), KEY, header_of(engine))[0] for _ in names]
         assert sorted(popped) == names
         counts[popped[place]] += 1
+    assert chi_squared(counts, names) < limit(len(names) - 1)
+
+
+@pytest.mark.parametrize("place", [0, 1, 7])
+def test_pops_of_a_run_come_in_every_order(place: int) -> None:
+    engine = make_engine(MemoryStore())
+    names = big_set(engine, 10)
+    while (pool := pool_at(engine, header_of(engine))) is None or pool.next is not None:
+        sets.random_member(engine, header_of(engine))
+    counts: Counter[bytes] = Counter()
+    for _ in range(1000):
+        popped = sets.pop_each(engine.database(0), KEY, header_of(engine), 8)
+        assert popped is not None
+        counts[popped[place]] += 1
+        sets.add_members(engine.database(0), KEY, header_of(engine), popped)
     assert chi_squared(counts, names) < limit(len(names) - 1)
 
 
