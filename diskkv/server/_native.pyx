@@ -20,6 +20,9 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcmp
 
+# With plain.py, which does not use a module with another one: counts up with every change of what Python code sees.
+REVISION = 2
+
 cdef extern from "sys/socket.h" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
     ssize_t send(int fd, const void *buffer, size_t size, int flags)

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from diskkv.resp.parser import split_columns, take_requests
+
+_REVISION = 2
+"""What the Python code expects of the compiled module; `_native.pyx` has it too. They change together."""
 
 try:
     from diskkv.server import _native
@@ -22,6 +26,9 @@ except ImportError:
     native = None
 else:
     native = None if os.environ.get("DISKKV_PURE_PYTHON") == "1" else _native
+    if native is not None and getattr(native, "REVISION", 0) != _REVISION:
+        warnings.warn(f"{native.__file__} is out of date and not used: pip install -e .", RuntimeWarning, stacklevel=1)
+        native = None
 
 Received = tuple[int, list[list[bytes]] | None, list[list[bytes]] | None]
 """(size in bytes, requests, None), or (size, None, columns) when all requests have the same name and argument count."""
