@@ -119,10 +119,10 @@ class MemoryBudget:
         """How much a client whose requests have to wait may send before nothing more is read from it.
 
         Redis reads on, and has the replies pile up. A client that sends a long pipeline before it reads any reply
-        must get rid of all of it, so this is not less than such pipelines take.
+        must get rid of all of it, so this is not less than such pipelines take, where the memory allows it.
         """
-        limit = self.clients_limit_bytes
-        return min(_INPUT_BYTES, limit // 4) if limit else _INPUT_BYTES
+        limit = self.clients_limit_bytes or sizing.room_bytes(sizing.budget_bytes(self._config))
+        return min(_INPUT_BYTES, limit // 4)
 
     def _limit_clients(self) -> None:
         limit = self.clients_limit_bytes

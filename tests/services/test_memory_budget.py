@@ -216,3 +216,14 @@ def test_the_allocator_takes_the_hints() -> None:
     memory.tame_allocator()
     memory.trim()
     memory.release_unused()
+
+
+def test_what_waits_for_a_client_is_bounded_on_a_small_machine_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = Instance(Config(), MemoryStore())
+    limits = []
+    for machine_mib in (256, 768, 64 << 10):
+        monkeypatch.setattr(sizing, "available_bytes", lambda size=machine_mib * MIB: size)
+        limits.append(instance.memory_budget.input_limit_bytes // MIB)
+    assert limits == sorted(limits)
+    assert limits[0] <= 12
+    assert limits[2] >= 60
