@@ -4,6 +4,8 @@ from typing import Any
 
 from diskkv.engine.fetch_pool import Fetch
 
+REVISION: int
+
 def use(plyvel_path: str) -> bool: ...
 def can_read(database: Any) -> bool: ...
 

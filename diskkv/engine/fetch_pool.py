@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+import warnings
 from _thread import LockType, allocate_lock
 from collections import deque
 from typing import Any
@@ -27,12 +28,18 @@ from diskkv.engine.overlay import ABSENT
 from diskkv.engine.store import Store
 from diskkv.errors import StorageError
 
+_REVISION = 3
+"""What the Python code expects of the compiled module; `_reads.pyx` has it too. They change together."""
+
 try:
     from diskkv.engine import _reads
 except ImportError:
     native = None
 else:
     native = None if os.environ.get("DISKKV_PURE_PYTHON") == "1" else _reads
+    if native is not None and getattr(native, "REVISION", 0) != _REVISION:
+        warnings.warn(f"{native.__file__} is out of date and not used: pip install -e .", RuntimeWarning, stacklevel=1)
+        native = None
 
 _ANNOUNCED = 4
 """While more is to be read the loop is told of so many rows together."""
