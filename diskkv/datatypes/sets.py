@@ -24,7 +24,7 @@ from diskkv.codec.numbers import parse_int64
 from diskkv.codec.rdb_values import RdbValue, SetValue
 from diskkv.datatypes import members, operations
 from diskkv.datatypes.members import PREFIX_BYTES, member_row
-from diskkv.datatypes.sets_pool import Pool, pool_for_draw, pool_of_changed
+from diskkv.datatypes.sets_pool import Pool, begin_pool, pool_for_draw, pool_of_changed
 from diskkv.engine.bulk import Bulk
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
@@ -156,8 +156,7 @@ def add_each(database: Database, key: bytes, old: Header, added: list[bytes]) ->
         rows.put_many(new)
         pool = pool_of_changed(engine, oid)
         if pool is not None:
-            for row in new:
-                pool.add(row)
+            pool.add_each(new)
         database.adjust(key, old, old.count + len(new), None)
     return is_new
 
@@ -331,10 +330,13 @@ class SetEdit:
     def _explode(self) -> None:
         packed, self._members = self._members, None
         assert packed is not None
-        self._oid = self._database.engine.new_oid()
-        for member in packed:
-            self._rows.put(member_row(self._oid, KIND_SET_MEMBER, member), b"")
-        self._count = len(packed)
+        engine = self._database.engine
+        self._oid = engine.new_oid()
+        prefix = element_prefix(self._oid, KIND_SET_MEMBER)
+        rows = [prefix + xxh32_digest(member) + member for member in packed]
+        self._rows.put_many(dict.fromkeys(rows, b""))
+        begin_pool(engine, self._oid, rows)
+        self._count = len(rows)
 
     @property
     def count(self) -> int:

@@ -2,16 +2,19 @@
 
 A draw from the rows of a set takes two or three seeks (members.py). A set that is drawn from often therefore gets a
 pool: while the draws go on, each one reads the next `_STEP` rows as well, and when all are read the pool answers. Both
-ways choose uniformly, so it does not matter which one is at work.
+ways choose uniformly, so it does not matter which one is at work. A set that grows out of its header has a pool from
+the beginning, if there is room for it.
 
 The pool follows the set from its first step on: rows before `next` are known, rows behind it are met later. A row that
 leaves the set stays in the list until it is drawn (`gone` tells that it does not count), which leaves the others their
 equal chances. Sets of more than a quarter of the cache's size never get a pool; of the others those that got theirs
-first give way to new ones. After a rollback the pool is made anew (`Engine.mirrors`).
+first give way to new ones, and those that were never drawn from go before all others. After a rollback the pool is made
+anew (`Engine.mirrors`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import islice
 from random import random
 
@@ -26,9 +29,11 @@ _STEP = 128
 _FIRST_DRAWS = 16
 """A set that was drawn from less often gets no pool yet."""
 _COUNTED_SETS = 4096
+_MOST_GONE = 1024
 _ROW_COST_BYTES = 48
 _BUDGET_SHARE = 4
 _LEAST_BUDGET_BYTES = 1 << 20
+_ROOM_SHARE = 8
 _REGISTRY = -2
 """Where `Engine.mirrors` has the registry of pools; object ids are positive."""
 
@@ -56,10 +61,29 @@ class Pool:
             self.rows.append(row)
             self.grown(len(row) + _ROW_COST_BYTES)
 
+    def add_each(self, rows: Collection[bytes]) -> None:
+        """Members were added."""
+        if self.next is None and not self.gone:
+            self.rows += rows
+            self.grown(sum(map(len, rows)) + _ROW_COST_BYTES * len(rows))
+        else:
+            for row in rows:
+                self.add(row)
+
     def remove(self, row: bytes) -> None:
         """A member was removed."""
         if self.next is None or row < self.next:
             self.gone.add(row)
+            if len(self.gone) > _MOST_GONE and 2 * len(self.gone) > len(self.rows):
+                self._sweep()
+
+    def _sweep(self) -> None:
+        gone = self.gone
+        self.rows = [row for row in self.rows if row not in gone]
+        size_bytes = sum(map(len, gone)) + _ROW_COST_BYTES * len(gone)
+        self.size_bytes -= size_bytes
+        self._registry.size_bytes -= size_bytes
+        self.gone = set()
 
     def draw(self) -> bytes:
         """A random row, each with the same chance. Only of a complete pool."""
@@ -132,15 +156,19 @@ class Pool:
 
 
 class _Registry:
-    """All pools, oldest first, and how often sets without one were drawn from."""
+    """All pools, oldest first, and how often sets without one were drawn from.
 
-    __slots__ = ("_mirrors", "budget_bytes", "draws", "pools", "size_bytes")
+    Of the pools that were there from the beginning, `unused` has those of sets that were not drawn from yet.
+    """
+
+    __slots__ = ("_mirrors", "budget_bytes", "draws", "pools", "size_bytes", "unused")
 
     def __init__(self, engine: Engine) -> None:
         self._mirrors = engine.mirrors
         self.budget_bytes = max(_LEAST_BUDGET_BYTES, engine.config.cache_size // _BUDGET_SHARE)
         self.size_bytes = 0
         self.pools: dict[int, Pool] = {}
+        self.unused: dict[int, Pool] = {}
         self.draws: dict[int, int] = {}
 
     def begin(self, header: Header) -> Pool | None:
@@ -157,8 +185,20 @@ class _Registry:
         pool = self.pools[oid] = self._mirrors[oid] = Pool(oid, self)
         return pool
 
+    def begin_complete(self, oid: int, rows: Collection[bytes]) -> None:
+        """Give the new set `oid`, which has these rows, a pool, if that needs nobody else's room."""
+        if self.size_bytes < self.budget_bytes - self.budget_bytes // _ROOM_SHARE:
+            pool = self.unused[oid] = self._mirrors[oid] = Pool(oid, self)
+            pool.next = None
+            pool.add_each(rows)
+
+    def used(self, oid: int) -> None:
+        """A set is drawn from."""
+        if oid in self.unused:
+            self.pools[oid] = self.unused.pop(oid)
+
     def _forget(self, oid: int) -> None:
-        pool = self.pools.pop(oid, None)
+        pool = self.pools.pop(oid, None) or self.unused.pop(oid, None)
         if pool is not None:
             self.size_bytes -= pool.size_bytes
             pool.give_up()
@@ -167,11 +207,26 @@ class _Registry:
 
     def evict(self) -> None:
         """Give up the oldest pools until the others keep within the budget."""
+        while self.size_bytes > self.budget_bytes and self.unused:
+            self._forget(next(iter(self.unused)))
         while self.size_bytes > self.budget_bytes and self.pools:
             oid, pool = next(iter(self.pools.items()))
             # Sets that have no room together shall not read all their rows in turns.
             self.draws[oid] = -len(pool.rows)
             self._forget(oid)
+
+
+def _registry_of(engine: Engine) -> _Registry:
+    registry: _Registry | None = engine.mirrors.get(_REGISTRY)
+    if registry is None:
+        registry = engine.mirrors[_REGISTRY] = _Registry(engine)
+    return registry
+
+
+def begin_pool(engine: Engine, oid: int, rows: Collection[bytes]) -> None:
+    """A new set has all these rows, which are staged."""
+    engine.journal.append((engine.mirrors, oid, None))
+    _registry_of(engine).begin_complete(oid, rows)
 
 
 def pool_for_draw(engine: Engine, header: Header) -> Pool | None:
@@ -180,15 +235,14 @@ def pool_for_draw(engine: Engine, header: Header) -> Pool | None:
     Whoever takes a row out journals (mirrors, oid, None).
     """
     oid = header.oid
-    mirrors = engine.mirrors
-    pool: Pool | None = mirrors.get(oid)
+    pool: Pool | None = engine.mirrors.get(oid)
+    registry = _registry_of(engine)
     if pool is None:
-        registry: _Registry | None = mirrors.get(_REGISTRY)
-        if registry is None:
-            registry = mirrors[_REGISTRY] = _Registry(engine)
         pool = registry.begin(header)
         if pool is None:
             return None
+    elif registry.unused:
+        registry.used(oid)
     if pool.next is not None:
         _step(engine, pool)
         if pool.next is not None:

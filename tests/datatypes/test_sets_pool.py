@@ -92,8 +92,21 @@ class PooledSets(Sets):
         assert pool.gone <= set(pool.rows)
 
 
-@pytest.mark.parametrize(("make_store", "examples"), [(memory_store, 150), (leveldb_store, 10)])
-def test_against_a_model(make_store: Callable[[ExitStack], Store], examples: int) -> None:
+@pytest.fixture
+def no_pool_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there had been no room for it, or the set had been made before a restart."""
+    monkeypatch.setattr(sets, "begin_pool", lambda engine, oid, rows: None)
+
+
+@pytest.mark.parametrize("from_the_beginning", [False, True])
+@pytest.mark.parametrize(("make_store", "examples"), [(memory_store, 100), (leveldb_store, 10)])
+def test_against_a_model(
+    make_store: Callable[[ExitStack], Store], examples: int, from_the_beginning: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not from_the_beginning:
+        monkeypatch.setattr(sets, "begin_pool", lambda engine, oid, rows: None)
+    monkeypatch.setattr(sets_pool, "_MOST_GONE", 2)
+
     class Machine(PooledSets):
         pass
 
@@ -109,6 +122,7 @@ def big_set(engine: Engine, count: int, key: bytes = KEY) -> list[bytes]:
     return names
 
 
+@pytest.mark.usefixtures("no_pool_at_first")
 def test_draws_of_a_changed_pool_are_uniform() -> None:
     engine = make_engine(MemoryStore())
     names = big_set(engine, 60)
@@ -169,6 +183,37 @@ def test_old_pools_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(20):
         assert sets.contains(engine, header_of(engine, b"b"), sets.random_member(engine, header_of(engine, b"b")))
     assert pool_at(engine, header_of(engine, b"b")) is None
+
+
+def test_pools_that_nobody_used_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sets_pool, "_LEAST_BUDGET_BYTES", 0)
+    engine = make_engine(MemoryStore())
+    engine.config.cache_size = 40_000
+    for key in (b"used", b"a", b"b", b"c", b"d", b"e"):
+        big_set(engine, 30, key)
+        if key == b"used":
+            sets.random_member(engine, header_of(engine, key))
+    others = (b"a", b"b", b"c", b"d", b"e")
+    assert any(pool_at(engine, header_of(engine, key)) is not None for key in others)
+    for number in range(100):
+        sets.add_member(engine.database(0), b"used", header_of(engine, b"used"), b"more-%d" % number)
+    assert pool_at(engine, header_of(engine, b"used")) is not None
+    assert all(pool_at(engine, header_of(engine, key)) is None for key in others)
+    assert sets.random_member(engine, header_of(engine, b"a")) in set(sets.iterate(engine, header_of(engine, b"a")))
+
+
+def test_a_pool_does_not_keep_what_left_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sets_pool, "_MOST_GONE", 10)
+    engine = make_engine(MemoryStore())
+    names = big_set(engine, 40)
+    for number in range(1000):
+        sets.remove_members(engine.database(0), KEY, header_of(engine), names[:1])
+        names = [*names[1:], b"member-%d" % (40 + number)]
+        sets.add_member(engine.database(0), KEY, header_of(engine), names[-1])
+    pool = pool_at(engine, header_of(engine))
+    assert pool is not None and len(pool.rows) < 100
+    assert pool.size_bytes == sum(len(row) + 48 for row in pool.rows)
+    assert sets.random_member(engine, header_of(engine)) in names
 
 
 def test_a_header_that_does_not_fit_its_rows_is_found_out() -> None:
