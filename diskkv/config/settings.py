@@ -142,8 +142,11 @@ class Storage:
     )
     turn_max_bytes = memory(16 * MIB, "Staged writes after which a turn ends and is committed.", low=64 << 10)
     leveldb_write_buffer_size = memory(
-        4 * MIB,
-        f"LevelDB's table in memory; up to two exist, and in front of them six times as much collects. {_DERIVED}",
+        4 * MIB, f"LevelDB's table in memory; up to two exist. {_DERIVED}", low=64 << 10, immutable=True
+    )
+    memtable_size = memory(
+        24 * MIB,
+        f"Memory for rows that wait to go to LevelDB; up to three times as much while it is behind. {_DERIVED}",
         low=64 << 10,
         immutable=True,
     )

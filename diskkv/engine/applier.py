@@ -6,7 +6,9 @@ serves clients never waits for LevelDB, which stops writers when its compactions
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -17,6 +19,8 @@ from diskkv.errors import StorageError
 
 _WANTED_SHARE = 0.1
 """When collection is asked for, value files are given up from this share of dead strings on."""
+_REFERENCES = 3
+"""How many references to a memtable there are when nobody else has one: two functions' and the count's own."""
 _SLICE_ROWS = 256
 _SLICE_BYTES = 256 << 10
 """The interpreter is held while a batch of so many rows is put together: 50 us or so."""
@@ -101,6 +105,8 @@ class Applier:
             with self._changed:
                 self._waiting.popleft()
                 self._changed.notify_all()
+            _let_go(table)
+            del table
             self._has_dead = True
 
     def _has_work(self) -> bool:
@@ -123,6 +129,19 @@ class Applier:
             self._tree.write(rows)
         self._tree.sync()
         return True
+
+
+def _let_go(table: Memtable) -> None:
+    """Free the rows of a memtable bit by bit: all at once would hold the interpreter for many milliseconds."""
+    if sys.getrefcount(table) > _REFERENCES:
+        # A snapshot or a scan still reads it.
+        return
+    rows = table.rows
+    while rows:
+        for _ in range(min(_SLICE_ROWS, len(rows))):
+            rows.popitem()
+        # Lets others run.
+        time.sleep(0)
 
 
 def _slices(rows: Iterable[tuple[bytes, bytes | None]]) -> Iterator[list[tuple[bytes, bytes | None]]]:

@@ -36,9 +36,8 @@ from diskkv.errors import StorageError
 
 __all__ = ["LevelDBOptions", "LevelDBStore"]
 
-MEMTABLE_BUFFERS = 6
-"""A memtable is as large as so many of LevelDB's write buffers: the larger it is, the less has to go further."""
-_MOST_WAITING = 3
+_MEMTABLE_BUFFERS = 6
+_MOST_WAITING = 2
 """So many memtables may wait to be applied; then writers wait too."""
 _LOG_BYTES = 64 << 20
 """A log ends here even if its memtable, which holds each row once, is small."""
@@ -56,7 +55,7 @@ class LevelDBStore:
         self.path = Path(path)
         self.options = options or LevelDBOptions()
         self.written_bytes = 0
-        self._memtable_bytes = MEMTABLE_BUFFERS * self.options.write_buffer_size
+        self._memtable_bytes = self.options.memtable_size or _MEMTABLE_BUFFERS * self.options.write_buffer_size
         self._tree = SplitTree(self.path, self.options, create)
         self._checkpointer = Checkpointer(self.path)
         self._switching = threading.Lock()

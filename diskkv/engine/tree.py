@@ -28,7 +28,8 @@ class LevelDBOptions:
     decompressed blocks of tables. `max_file_size`: of one table; times `max_open_files` it should cover the dataset, or
     every cold read opens a file first. `bloom_bits` per key answer most misses without touching a table. `mmap`: let
     LevelDB map tables into memory (see mmap_slots.py for why not). `large_string_size`: strings of so many bytes go to
-    value files (split_tree.py); 0 for none.
+    value files (split_tree.py); 0 for none. `memtable_size`: what collects in front of LevelDB, up to three times; 0
+    for six times the write buffer.
     """
 
     write_buffer_size: int = 4 << 20
@@ -40,6 +41,7 @@ class LevelDBOptions:
     compression: bool = True
     mmap: bool = False
     large_string_size: int = 512
+    memtable_size: int = 0
 
 
 class Tree:

@@ -55,6 +55,7 @@ def open_store(config: Config) -> Store:
         directory / "leveldb",
         LevelDBOptions(
             write_buffer_size=config.leveldb_write_buffer_size,
+            memtable_size=config.memtable_size,
             block_cache_size=config.leveldb_block_cache_size,
             block_size=config.leveldb_block_size,
             max_file_size=config.leveldb_max_file_size,

@@ -4,8 +4,10 @@ The budget is `maxmemory`, or else a quarter of the machine's memory (of the con
 320 MB at most: nobody should find a server that was started without a thought in the way of others, and the kernel's
 page cache serves what is not cached here. What Python itself takes comes off first. Of what is left
 
-- two write buffers take a sixteenth, and what collects in front of them a quarter or so: larger ones make fewer and
-  larger tables in level 0, smaller ones stay in the processor's cache (LevelDBOptions has figures);
+- what collects in front of LevelDB takes a quarter, of which a memtable is two thirds: while one fills another is
+  moved on. The larger it is, the more often a row is overwritten before LevelDB gets it;
+- two write buffers of LevelDB's take a sixteenth: larger ones make fewer and larger tables in level 0, smaller ones stay
+  in the processor's cache (LevelDBOptions has figures);
 - blocks of tables a tenth, and up to three as cold reads fill them: 30 MB hold what leads to a million long strings,
   which halves the processor's time for a read of one;
 - indexes and filters of open tables up to three quarters, as the dataset grows: a table that is not open costs three
@@ -20,7 +22,6 @@ from functools import cache
 from pathlib import Path
 
 from diskkv.config import BY_NAME, Config
-from diskkv.engine.leveldb import MEMTABLE_BUFFERS
 
 MIB = 1 << 20
 BASE_BYTES = 48 * MIB
@@ -38,13 +39,13 @@ _OPEN_TABLES = (3, 4)
 _MOST_BLOCKS = (3, 10)
 _LEAST_BLOCKS = (1, 10)
 """What part of the room blocks of tables may take, and what part the cache leaves them without being asked."""
-_BUFFERS = 2 + MEMTABLE_BUFFERS * 3 // 2
-"""LevelDB's two and, as a memtable is full while another is being applied, on average one and a half of these."""
+_MEMTABLE_SHARE = 6
 _TABLES = 2000
 """LevelDB looks at all tables now and then: with more than so many they get larger."""
 
 _DERIVED = (
     "cache_size",
+    "memtable_size",
     "leveldb_write_buffer_size",
     "leveldb_block_cache_size",
     "leveldb_max_file_size",
@@ -83,6 +84,7 @@ def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
     """The sizes for a budget, by configuration attribute."""
     room = room_bytes(budget)
     write_buffer = _power_of_two(min(max(room // 32, MIB // 2), 16 * MIB))
+    memtable = min(max(room // _MEMTABLE_SHARE, MIB), 128 * MIB)
     block_cache = min(max(room * _MOST_BLOCKS[0] // _MOST_BLOCKS[1], 2 * MIB), 1024 * MIB)
     file_size = min(max(8 * MIB, 2 * _power_of_two(dataset_bytes // _TABLES)), 64 * MIB)
     block_bytes = room * _LEAST_BLOCKS[0] // _LEAST_BLOCKS[1]
@@ -90,11 +92,12 @@ def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
     parameter = BY_NAME["leveldb-max-open-files"].kind
     low, high = getattr(parameter, "low", 74), getattr(parameter, "high", 50_000)
     return {
+        "memtable_size": memtable,
         "leveldb_write_buffer_size": write_buffer,
         "leveldb_block_cache_size": block_cache,
         "leveldb_max_file_size": file_size,
         "leveldb_max_open_files": min(max(open_bytes * _TABLE_SHARE // file_size, low), high),
-        "cache_size": max(room - _BUFFERS * write_buffer - block_bytes, LEAST_CACHE_BYTES),
+        "cache_size": max(room - memtable * 3 // 2 - 2 * write_buffer - block_bytes, LEAST_CACHE_BYTES),
     }
 
 
