@@ -6,8 +6,8 @@ page cache serves what is not cached here. What Python itself takes comes off fi
 
 - what collects in front of LevelDB takes a quarter, of which a memtable is two thirds: while one fills another is
   moved on. The larger it is, the more often a row is overwritten before LevelDB gets it;
-- two write buffers of LevelDB's take a sixteenth: larger ones make fewer and larger tables in level 0, smaller ones stay
-  in the processor's cache (LevelDBOptions has figures);
+- two write buffers of LevelDB's take a sixteenth: larger ones make fewer and larger tables in level 0, smaller ones
+  stay in the processor's cache (LevelDBOptions has figures);
 - blocks of tables a tenth, and up to three as cold reads fill them: 30 MB hold what leads to a million long strings,
   which halves the processor's time for a read of one;
 - indexes and filters of open tables up to three quarters, as the dataset grows: a table that is not open costs three
