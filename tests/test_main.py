@@ -42,6 +42,7 @@ def test_a_bad_option_is_one_line_and_a_failure(capsys: pytest.CaptureFixture[st
         (("--aclfile", "/nonexistent"), "/nonexistent"),
         (("--port", "0"), "nothing to listen on"),
         (("--logfile", "/nonexistent/log"), "/nonexistent"),
+        (("--dir", f"{__file__}/data"), "is no directory to write to"),
     ],
 )
 def test_check_config_finds_what_a_start_would(

@@ -100,6 +100,12 @@ def check(config: Config) -> None:
         raise ConfigError(message)
     if config.tls_port:
         make_context(config)
+    if config.dir != ":memory:":
+        directory_path = Path(config.dir).absolute()
+        existing = next(path for path in (directory_path, *directory_path.parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            message = f"cannot use {config.dir} as data directory: {existing} is no directory to write to"
+            raise ConfigError(message)
     for path in (config.logfile, config.slowlog_file):
         directory = os.path.dirname(os.path.abspath(path))
         if path and not os.access(directory, os.W_OK):
