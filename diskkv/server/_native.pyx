@@ -21,7 +21,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcmp
 
 # With plain.py, which does not use a module with another one: counts up with every change of what Python code sees.
-REVISION = 2
+REVISION = 3
 
 cdef extern from "sys/socket.h" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
@@ -175,10 +175,10 @@ cdef list rows_of(const char *data, int requests):
     return rows
 
 
-cdef object parsed(const char *data, int size):
-    cdef int requests = scan(data, size)
+cdef object received(const char *data, Py_ssize_t size, int requests):
+    """What `receive` answers when a socket has this data, in which `scan` found so many requests."""
     if requests <= 0:
-        return None
+        return PyBytes_FromStringAndSize(data, size)
     if requests > 1 and is_alike(data, requests):
         return size, None, columns_of(data, requests)
     return size, rows_of(data, requests), None
@@ -189,8 +189,7 @@ def parse(bytes data not None):
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
     if size > BUFFER_BYTES:
         raise ValueError("too long")
-    found = parsed(PyBytes_AS_STRING(data), <int>size)
-    return data if found is None else found
+    return received(PyBytes_AS_STRING(data), size, scan(PyBytes_AS_STRING(data), <int>size))
 
 
 def receive(int fd):
@@ -203,8 +202,7 @@ def receive(int fd):
     cdef ssize_t size = recv(fd, buffer, BUFFER_BYTES, MSG_DONTWAIT)
     if size < 0:
         return None if errno == EAGAIN or errno == EINTR else b""
-    found = parsed(buffer, <int>size) if size else None
-    return PyBytes_FromStringAndSize(buffer, size) if found is None else found
+    return received(buffer, size, scan(buffer, <int>size))
 
 
 def transmit(int fd, data):
@@ -244,6 +242,7 @@ cdef enum Slot:
     CONNECTION_SLOTS
     RUN_ARGC = CONNECTION_SLOTS
     RUN_DATABASE
+    RUN_PIPELINES
     RUN_RESP
     RUN_ROWS
     RUN_SINGLES
@@ -262,7 +261,7 @@ def bind(type of_connections not None, type of_runs not None):
         " out paused received_bytes requests resp sent_bytes stream unsent_bytes"
     ).split()
     found = [slot_offset(getattr(of_connections, name)) for name in names]
-    found += [slot_offset(getattr(of_runs, name)) for name in ("argc", "database", "resp", "rows", "singles")]
+    found += [slot_offset(getattr(of_runs, name)) for name in ("argc", "database", "pipelines", "resp", "rows", "singles")]
     if len(found) != <int>ALL_SLOTS or min(found) < 0:
         raise TypeError("not the expected slots")
     cdef int slot
@@ -306,37 +305,59 @@ cdef list request_of(const char *data):
     return argv
 
 
-cdef bint join_run(short_way, dict runs, connection, list argv) except -1:
-    """ShortWay._join_single; False when the request cannot be part of a run."""
+cdef object entry_for(connection, name):
+    """The command that needs no checks for this client, else None."""
     fast = load(connection, FAST)
     if type(fast) is not dict:
+        return None
+    cdef PyObject *found = PyDict_GetItemWithError(fast, name)
+    return None if found is NULL else <object>found
+
+
+cdef bint suits(run, connection, Py_ssize_t argc) except -1:
+    """Whether requests of a connection, with so many arguments, can be part of a run."""
+    return (
+        PyLong_AsLongLong(load(run, RUN_ARGC)) == argc
+        and holds(run, RUN_DATABASE, load(connection, DB))
+        and holds(run, RUN_RESP, load(connection, RESP))
+    )
+
+
+cdef bint join_single(short_way, dict runs, connection, list argv) except -1:
+    """ShortWay.join_single, without its first lookup."""
+    entry = entry_for(connection, argv[0])
+    if entry is None:
         return False
-    cdef PyObject *found = PyDict_GetItemWithError(fast, argv[0])
+    cdef PyObject *found = PyDict_GetItemWithError(runs, entry)
+    cdef int run_argc
     if found is NULL:
-        return False
-    entry = <object>found
-    found = PyDict_GetItemWithError(runs, entry)
-    cdef int argc
-    if found is NULL:
-        argc = entry.run_argc
-        if argc != len(argv) and argc != ANY:
+        run_argc = entry.run_argc
+        if run_argc != len(argv) and run_argc != ANY:
             return False
         runs[entry] = connection
         return True
     run = <object>found
-    database = load(connection, DB)
-    resp = load(connection, RESP)
-    if type(run) is run_class:
-        if PyLong_AsLongLong(load(run, RUN_ARGC)) != len(argv):
-            return False
-        if not holds(run, RUN_DATABASE, database) or not holds(run, RUN_RESP, resp):
-            return False
-    elif len(run.requests[0]) == len(argv) and run.db is database and run.resp is resp:
-        run = short_way.begin_run(entry, run)
-    else:
+    if type(run) is not run_class:
+        return short_way.join_single(entry, connection)
+    if not suits(run, connection, len(argv)):
         return False
     (<list>load(run, RUN_SINGLES)).append(connection)
     (<list>load(run, RUN_ROWS)).append(argv)
+    return True
+
+
+cdef bint join_pipeline(short_way, dict runs, connection, list columns) except -1:
+    """ShortWay.join_pipeline, likewise."""
+    entry = entry_for(connection, (<list>columns[0])[0])
+    if entry is None:
+        return False
+    cdef PyObject *found = PyDict_GetItemWithError(runs, entry)
+    if found is NULL or type(<object>found) is not run_class:
+        return short_way.join_pipeline(entry, connection, columns)
+    run = <object>found
+    if not suits(run, connection, len(columns)):
+        return False
+    (<list>load(run, RUN_PIPELINES)).append((connection, columns))
     return True
 
 
@@ -351,6 +372,7 @@ def take(short_way, list events not None, Py_ssize_t at, dict connections not No
     cdef tuple event
     cdef list requests
     cdef ssize_t size
+    cdef int count
     while at < len(events) and total <= full_at:
         event = events[at]
         found = PyDict_GetItemWithError(connections, event[0])
@@ -363,27 +385,33 @@ def take(short_way, list events not None, Py_ssize_t at, dict connections not No
         size = recv(PyLong_AsLongLong(event[0]), buffer, BUFFER_BYTES, MSG_DONTWAIT)
         if size < 0 and (errno == EAGAIN or errno == EINTR):
             continue
-        if size > 0 and scan(buffer, <int>size) == 1:
+        count = scan(buffer, <int>size) if size > 0 else 0
+        if count == 1:
             requests = [request_of(buffer)]
             store(connection, REQUESTS, requests)
-            if not join_run(short_way, runs, connection, requests[0]):
+            if not join_single(short_way, runs, connection, requests[0]):
                 store(connection, NEXT_REQUEST, 0)
                 work.append((connection, requests, 0, 1))
-            total += size
-            add(connection, RECEIVED_BYTES, size)
-            store(connection, ACTIVE_MS, now_ms)
-            store(connection, IN_TURN, True)
-            continue
-        taken = parsed(buffer, <int>size) if size > 0 else b""
-        stats.input_bytes = total
-        short_way.join(connection, PyBytes_FromStringAndSize(buffer, size) if taken is None else taken)
-        total = stats.input_bytes
+        else:
+            taken = received(buffer, size, count) if size > 0 else b""
+            if type(taken) is bytes or taken[2] is None or not join_pipeline(short_way, runs, connection, taken[2]):
+                stats.input_bytes = total
+                short_way.join(connection, taken)
+                total = stats.input_bytes
+                continue
+        total += size
+        add(connection, RECEIVED_BYTES, size)
+        store(connection, ACTIVE_MS, now_ms)
+        store(connection, IN_TURN, True)
     stats.input_bytes = total
     return at
 
 
-def answer(list singles not None, list replies not None, list answered not None):
-    """Give each of the connections its reply."""
+def answer(run, list replies not None, list answered not None):
+    """ShortWay._answer."""
+    cdef list singles = run.singles
+    cdef list columns
+    cdef list out
     cdef Py_ssize_t at
     for at in range(len(singles)):
         connection = singles[at]
@@ -395,6 +423,17 @@ def answer(list singles not None, list replies not None, list answered not None)
             connection.out.append(replies[at])
             connection.next_request = 1
             answered.append((connection, connection.requests, 0, 1))
+    at = len(singles)
+    for connection, columns in run.pipelines:
+        count = len(<list>columns[0])
+        out = connection.out
+        out += replies[at : at + count]
+        at += count
+        connection.commands_run += count - 1
+        requests = columns[:1]
+        connection.requests = requests
+        connection.next_request = 1
+        answered.append((connection, requests, 0, 1))
 
 
 cdef bint is_common(connection) noexcept:

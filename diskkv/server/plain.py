@@ -17,7 +17,7 @@ from typing import Any
 
 from diskkv.resp.parser import split_columns, take_requests
 
-_REVISION = 2
+_REVISION = 3
 """What the Python code expects of the compiled module; `_native.pyx` has it too. They change together."""
 
 try:

@@ -109,12 +109,12 @@ class ShortWay:
             size, requests, columns = taken
             if columns is not None:
                 entry = connection.fast.get(columns[0][0])
-                if entry is None or not self._join_run(entry, connection, columns):
+                if entry is None or not self.join_pipeline(entry, connection, columns):
                     self._join_round(connection, list(map(list, zip(*columns, strict=True))))
             elif requests is not None:
                 connection.requests = requests
                 entry = connection.fast.get(requests[0][0]) if len(requests) == 1 else None
-                if entry is None or not self._join_single(entry, connection):
+                if entry is None or not self.join_single(entry, connection):
                     self._join_round(connection, requests)
             self.instance.stats.input_bytes += size
             connection.received_bytes += size
@@ -127,7 +127,8 @@ class ShortWay:
             if not taken or not connection.take(taken):  # type: ignore[arg-type]
                 self._dead.append(connection)
 
-    def _join_single(self, entry: Command, connection: Connection) -> bool:
+    def join_single(self, entry: Command, connection: Connection) -> bool:
+        """Have a connection's only request join the run of this command; False if it cannot."""
         argv = connection.requests[0]
         argc = len(argv)
         if entry.run_argc != argc and entry.run_argc != ANY:
@@ -191,7 +192,8 @@ class ShortWay:
         connection.next_request = 0
         self.round.append((connection, requests, 0, min(len(requests), _ROUND_REQUESTS)))
 
-    def _join_run(self, entry: Command, connection: Connection, columns: Columns) -> bool:
+    def join_pipeline(self, entry: Command, connection: Connection, columns: Columns) -> bool:
+        """Have a connection's requests join the run of this command; False if they cannot."""
         argc = len(columns)
         if entry.run_argc != argc and entry.run_argc != ANY:
             return False
@@ -236,14 +238,18 @@ class ShortWay:
                 self._join_round(connection, list(map(list, zip(*columns, strict=True))))
             self.round += behind
             return
-        answered = self._answered
         if self._native is not None:
-            self._native.answer(singles, replies, answered)
+            self._native.answer(run, replies, self._answered)
         else:
-            for connection, reply in zip(singles, replies, strict=False):
-                connection.out.append(reply)
-                connection.next_request = 1
-                answered.append((connection, connection.requests, 0, 1))
+            self._answer(run, replies)
+
+    def _answer(self, run: Run, replies: list[bytes]) -> None:
+        singles = run.singles
+        answered = self._answered
+        for connection, reply in zip(singles, replies, strict=False):
+            connection.out.append(reply)
+            connection.next_request = 1
+            answered.append((connection, connection.requests, 0, 1))
         at = len(singles)
         for connection, columns in run.pipelines:
             count = len(columns[0])
