@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from itertools import islice
 
-from diskkv.engine.overlay import KeyIndex, Pairs
+from diskkv.engine.overlay import Pairs, RowIndex
 from diskkv.engine.write_log import LogFile
 from diskkv.errors import StorageError
 
@@ -18,10 +18,10 @@ _ROW_OVERHEAD_BYTES = 200
 class Memtable:
     """The rows of `log`; a value of None hides what is below.
 
-    Only the newest one changes, and only by `add`. All others may be read by any thread.
+    Only the newest one changes. All others may be read by any thread.
     """
 
-    __slots__ = ("_index", "_ordering", "added", "closed", "log", "rows")
+    __slots__ = ("_index", "added", "closed", "log", "rows")
 
     def __init__(self, log: LogFile, closed: threading.Event) -> None:
         self.log = log
@@ -30,8 +30,7 @@ class Memtable:
         self.rows: dict[bytes, bytes | None] = {}
         self.added = 0
         """How many rows were put, those that were overwritten since included."""
-        self._index = KeyIndex(self.rows)
-        self._ordering = threading.Lock()
+        self._index = RowIndex(self.rows)
 
     @property
     def size_bytes(self) -> int:
@@ -41,17 +40,13 @@ class Memtable:
 
     def scan(self, start: bytes, stop: bytes, reverse: bool) -> MemtableScan | None:
         """The rows of a range; None when there are none."""
-        with self._ordering:
-            keys = self._index.ordered()
-        for _ in keys.irange(start, stop, (True, False)):
+        for _ in self._index.range(start, stop, reverse):
             return MemtableScan(self, start, stop, reverse)
         return None
 
     def keys(self, start: bytes, stop: bytes, reverse: bool) -> list[bytes]:
         """The first keys of a range, at most _CHUNK_ROWS."""
-        with self._ordering:
-            ordered = self._index.ordered()
-        return list(islice(ordered.irange(start, stop, (True, False), reverse), _CHUNK_ROWS))
+        return list(islice(self._index.range(start, stop, reverse), _CHUNK_ROWS))
 
 
 class MemtableScan:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from sortedcontainers import SortedList
+
+from diskkv.codec.keys import ELEMENT_PREFIX_SIZE, ELEMENT_TAG, HEADER_PREFIX_SIZE, prefix_successor
 
 
 class _Absent:
@@ -32,25 +35,83 @@ class KeyIndex:
         self._keys: SortedList = SortedList()
         self._seen = 0
 
-    def ordered(self) -> SortedList:
-        """All keys."""
+    def range(self, start: bytes, stop: bytes, reverse: bool) -> list[bytes]:
+        """The keys with start <= key < stop."""
         rows = self._rows
         if len(rows) != self._seen:
             # A dictionary keeps its insertion order and overwriting keeps a key's place: what is new is at the end,
             # and only from there it is found without walking over the rest.
             self._keys.update(islice(reversed(rows), len(rows) - self._seen))
             self._seen = len(rows)
-        return self._keys
-
-    def range(self, start: bytes, stop: bytes, reverse: bool) -> list[bytes]:
-        """The keys with start <= key < stop."""
-        return list(self.ordered().irange(start, stop, (True, False), reverse))
+        return list(self._keys.irange(start, stop, (True, False), reverse))
 
     def reset(self) -> None:
         """Forget everything; needed whenever keys left the dictionary."""
         if self._seen:
             self._keys.clear()
             self._seen = 0
+
+
+class RowIndex:
+    """The rows of a large dictionary in order, where a scan asks: what it does not touch is only sorted into heaps.
+
+    A heap is the rows of one kind of an object, or those of one database, which is what a scan mostly asks for. No row
+    may leave the dictionary. May be used by several threads, while one of them adds rows.
+    """
+
+    __slots__ = ("_heaps", "_lock", "_rows", "_seen")
+
+    def __init__(self, rows: dict[bytes, Any]) -> None:
+        self._rows = rows
+        self._heaps: dict[bytes, tuple[SortedList, list[bytes]]] = {}
+        """By the beginning of their rows: those that are sorted, and those that are not yet."""
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def range(self, start: bytes, stop: bytes, reverse: bool) -> Iterator[bytes]:
+        """The rows with start <= row < stop, to be taken before rows are added."""
+        name = _heap_of(start)
+        with self._lock:
+            self._take_new()
+            if stop <= _end_of(name):
+                names = [name] if name in self._heaps else []
+            else:
+                names = sorted((found for found in self._heaps if name <= found < stop), reverse=reverse)
+            ordered = [self._sorted(name) for name in names]
+        return chain.from_iterable(rows.irange(start, stop, (True, False), reverse) for rows in ordered)
+
+    def _take_new(self) -> None:
+        rows = self._rows
+        new = len(rows) - self._seen
+        if not new:
+            return
+        heaps = self._heaps
+        # As in KeyIndex, the new ones are the last ones.
+        for row in islice(reversed(rows), new):
+            # As `_heap_of`, which a call for every row would make twice as long.
+            name = row[:ELEMENT_PREFIX_SIZE] if row[:1] == ELEMENT_TAG else row[:HEADER_PREFIX_SIZE]
+            heap = heaps.get(name)
+            if heap is None:
+                heaps[name] = heap = (SortedList(), [])
+            heap[1].append(row)
+        self._seen += new
+
+    def _sorted(self, name: bytes) -> SortedList:
+        rows, new = self._heaps[name]
+        if new:
+            rows.update(new)
+            new.clear()
+        return rows
+
+
+def _heap_of(row: bytes) -> bytes:
+    return row[:ELEMENT_PREFIX_SIZE] if row[:1] == ELEMENT_TAG else row[:HEADER_PREFIX_SIZE]
+
+
+def _end_of(heap: bytes) -> bytes:
+    """Behind all rows of a heap, if a range can be seen to end there."""
+    whole_size = ELEMENT_PREFIX_SIZE if heap[:1] == ELEMENT_TAG else HEADER_PREFIX_SIZE
+    return prefix_successor(heap) if len(heap) == whole_size and heap.rstrip(b"\xff") else b""
 
 
 def merge(

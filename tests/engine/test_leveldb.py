@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from diskkv.codec.value_record import decode_pointer
 from diskkv.engine.leveldb import LevelDBOptions, LevelDBStore
-from diskkv.engine.overlay import ABSENT
+from diskkv.engine.overlay import ABSENT, RowIndex
 from diskkv.engine.tree import Tree
 from diskkv.engine.value_files import ValueFile
 from diskkv.errors import CorruptionError, StorageError
@@ -156,6 +156,25 @@ def test_it_is_a_sorted_map(tmp_path_factory: pytest.TempPathFactory, sequence: 
         assert list(model.store.scan(b"\x01", b"\xff")) == model.expected(b"", b"\xff", False)
         check_dead_bytes(model.store)
     model.store.close()
+
+
+rows_of_heaps = st.builds(
+    bytes.__add__,
+    st.sampled_from([b"", b"\x00", b"m", b"m\0\0\0\1", b"m\0\0\0\2", b"d", b"d" + bytes(9), b"d" + b"\xff" * 9]),
+    st.binary(max_size=2),
+)
+
+
+@given(st.lists(rows_of_heaps, max_size=30), rows_of_heaps, rows_of_heaps, st.booleans(), st.integers(0, 30))
+def test_rows_are_found_in_order_whatever_heap_they_are_in(
+    found: list[bytes], start: bytes, stop: bytes, reverse: bool, first: int
+) -> None:
+    rows: dict[bytes, None] = {}
+    index = RowIndex(rows)
+    for part in (found[:first], found[first:]):
+        rows.update(dict.fromkeys(part))
+        expected = sorted((row for row in rows if start <= row < stop), reverse=reverse)
+        assert list(index.range(start, stop, reverse)) == expected
 
 
 @pytest.fixture
