@@ -76,10 +76,10 @@ def incr_run(client: Client, columns: Columns) -> list[bytes] | None:
     numbers: dict[bytes, int] = {}
     made = []
     replies = []
-    for key in columns[1]:
+    keys = columns[1]
+    for key, value in zip(keys, database.get_many(keys), strict=True):
         number = numbers.get(key)
         if number is None:
-            value = database.get(key)
             if value is None:
                 made.append(key)
                 number = 0

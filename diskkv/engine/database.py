@@ -104,6 +104,18 @@ class Database:
             self.cache_hits.update(keys)
         return values
 
+    def get_many(self, keys: list[bytes]) -> list[Value | None]:
+        """`get` of every key, but as if nobody read them; for those that are put next."""
+        if self.staged and not self.staged.keys().isdisjoint(keys):
+            return list(map(self.get, keys))
+        values: list[Value | None] = list(map(self.cached.get, keys))
+        if set(map(type, values)) != _ONLY_PLAIN:
+            is_complete = self.is_complete
+            for at, value in enumerate(values):
+                if value.__class__ is not bytes and not (value is None and is_complete):
+                    values[at] = self.get(keys[at])
+        return values
+
     def peek(self, key: bytes) -> Value | None:
         """The value of `key` whether expired or not, leaving the cache as it is."""
         value = self.staged.get(key, ABSENT)
