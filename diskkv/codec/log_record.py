@@ -12,7 +12,7 @@ written, and whole records behind a damaged one are found.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 from zlib import crc32
 
@@ -32,7 +32,15 @@ Changes = Mapping[bytes, bytes | None]
 Place = tuple[int, int]
 """Number of a log file, and an offset in it."""
 
-_pack = msgpack.Packer(use_bin_type=True).pack
+_LARGE_BODY = 4 << 20
+
+
+def _packer() -> Callable[[Changes], bytes]:
+    pack: Callable[[Changes], bytes] = msgpack.Packer(use_bin_type=True).pack
+    return pack
+
+
+_pack = _packer()
 
 
 def file_header(number: int) -> bytes:
@@ -47,8 +55,12 @@ def mark_of(number: int) -> int:
 
 def encode_record(rows: Changes, durable: Place, mark: int) -> tuple[bytes, bytes]:
     """Header and body of a record. Raises ValueError when the body would exceed BODY_LIMIT."""
-    body: bytes = _pack(rows)
+    global _pack
+    body = _pack(rows)
     size = len(body)
+    if size > _LARGE_BODY:
+        # It keeps a buffer of the size of the largest body that it made.
+        _pack = _packer()
     if size > BODY_LIMIT:
         message = f"{size} bytes do not fit into one record"
         raise ValueError(message)

@@ -21,6 +21,8 @@ _WANTED_SHARE = 0.1
 """When collection is asked for, value files are given up from this share of dead strings on."""
 _REFERENCES = 3
 """How many references to a memtable there are when nobody else has one: two functions' and the count's own."""
+_KEEPING_UP_STEPS = 32
+"""After each memtable so much is collected at most while most of the value files is dead."""
 _SLICE_ROWS = 256
 _SLICE_BYTES = 256 << 10
 """The interpreter is held while a batch of so many rows is put together: 50 us or so."""
@@ -83,6 +85,16 @@ class Applier:
             table.log.close()
 
     def _work(self) -> None:
+        try:
+            self._run()
+        finally:
+            with self._changed:
+                if not self._is_ending and self.failure is None:
+                    # Whatever it was, nobody is to wait for this thread any more.
+                    self.failure = StorageError("the thread that moves rows into LevelDB has ended")
+                self._changed.notify_all()
+
+    def _run(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_work)
@@ -97,6 +109,7 @@ class Applier:
                     return
                 self._on_applied(table)
                 table.log.remove()
+                self._keep_up()
             except StorageError as exc:
                 with self._changed:
                     self.failure = exc
@@ -118,6 +131,12 @@ class Applier:
             with self._changed:
                 self._collecting = self._has_dead = False
                 self._changed.notify_all()
+
+    def _keep_up(self) -> None:
+        """Collect even if memtables wait: writers that never pause must not fill the disk with dead strings."""
+        for _ in range(_KEEPING_UP_STEPS if self._tree.is_mostly_dead else 0):
+            if self._is_ending or not self._tree.collect():
+                break
 
     def _apply(self, table: Memtable) -> bool:
         """Whether all of it was applied, and not ended before."""

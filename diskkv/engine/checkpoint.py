@@ -93,6 +93,8 @@ class Checkpointer:
                     contextlib.suppress(FileNotFoundError),
                 ):
                     self._read_manifest()
+                    # What it refers to might be given up while tables are taken.
+                    values.open_new()
                     self._take_tables(target, taken, step)
                     if not write_logs.has_all() or not values.open_new():
                         continue

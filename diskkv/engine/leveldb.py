@@ -72,15 +72,18 @@ class LevelDBStore:
         self._next_log = replay(self.path, lambda rows: self._tree.write(rows.items()), self._tree.sync)
         self._durable: Place = (0, 0)
         self._closed = threading.Event()
+        self._is_overdue = False
+        """The newest memtable is full, and beginning another one failed."""
         self._applier = Applier(self._tree, self._applied)
         self._newest = self._new_memtable()
         self._tables: tuple[Memtable, ...] = (self._newest,)
         self._rows: tuple[dict[bytes, bytes | None], ...] = (self._newest.rows,)
 
     def _new_memtable(self) -> Memtable:
-        number = self._next_log
+        made = Memtable(LogFile(self.path / f"{self._next_log:06d}{WRITE_LOG_SUFFIX}"), self._closed)
+        # Only now: checkpoints take a number that is left out for a log that they have missed.
         self._next_log += 1
-        return Memtable(LogFile(self.path / f"{number:06d}{WRITE_LOG_SUFFIX}"), self._closed)
+        return made
 
     @property
     def database(self) -> Any:
@@ -157,12 +160,19 @@ class LevelDBStore:
     def write(self, rows: Changes, sync: bool = False) -> None:
         if self._applier.failure is not None:
             raise self._applier.failure
+        if self._is_overdue:
+            self._begin_memtable()
         with self._switching:
             newest = self._newest
             if self._closed.is_set():
                 raise StorageError(CLOSED)
             log = newest.log
             before = log.size_bytes
+            if sync:
+                # After a power failure no log counts that is behind one without its end.
+                for table in reversed(self._tables[1:]):
+                    if table.log.synced_bytes < table.log.size_bytes:
+                        table.log.sync()
             log.append(rows, self._durable, sync)
             if self._scans:
                 self._copy_scans()
@@ -172,18 +182,26 @@ class LevelDBStore:
                 self._durable = (log.number, log.synced_bytes)
             self.written_bytes += log.size_bytes - before
         if newest.size_bytes > self._memtable_bytes or log.size_bytes > _LOG_BYTES:
-            self._begin_memtable()
+            try:
+                self._begin_memtable()
+            except StorageError:
+                # These rows are written. If it fails once more, it is the next ones that are not.
+                self._is_overdue = True
 
     def _copy_scans(self) -> None:
-        for scan in self._scans:
+        # Other threads take scans out that they find to be garbage.
+        for scan in self._scans.copy():
             scan.copy_rest()
 
     def _begin_memtable(self) -> None:
         """Have the newest memtable applied, and begin another one."""
         self._applier.wait(_MOST_WAITING - 1)
         with self._switching:
+            if self._closed.is_set():
+                raise StorageError(CLOSED)
             full = self._newest
             self._newest = self._new_memtable()
+            self._is_overdue = False
             self._tables = (self._newest, *self._tables)
             self._rows = tuple(table.rows for table in self._tables)
             self._scans.clear()
@@ -232,7 +250,7 @@ class LevelDBStore:
         """
         self._drain()
         # Blocks that are in the cache would not be looked at.
-        self._tree.reopen()
+        self.reopen()
         return self._tree.verify(watch)
 
     def split_keys(self, start: bytes, stop: bytes, slice_bytes: int) -> list[bytes]:
@@ -253,8 +271,13 @@ class LevelDBStore:
 
     def reopen(self) -> None:
         self._end()
-        self._tree.reopen()
-        self._open()
+        try:
+            self._tree.reopen()
+            self._open()
+        except StorageError:
+            # Without what is in the logs, reads would answer what is out of date.
+            self._tree.close()
+            raise
 
     def close(self) -> None:
         if self._closed.is_set():
@@ -270,9 +293,11 @@ class LevelDBStore:
         self._tree.close()
 
     def _end(self) -> None:
+        with self._switching:
+            # From here on no thread begins another memtable.
+            self._closed.set()
         self._applier.end()
         self._newest.log.close()
-        self._closed.set()
         self._rows = ()
 
 

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 COLLECTED_SHARE = 0.5
 """A file of which so much is dead is given up."""
 _SLICE_BYTES = 2 << 20
+_SLICE_ROWS = 1000
 _SEALED_BYTES = 1 << 20
 """The newest file is not given up while it is smaller than that."""
 _LONGEST_ROW = 64 << 10
@@ -106,9 +107,7 @@ class SplitTree(Tree):
         self, rows: Iterator[tuple[bytes, bytes]], start: bytes, stop: bytes
     ) -> Iterator[tuple[bytes, bytes]]:
         """The rows of a scan or a snapshot with the strings that are elsewhere."""
-        if not self.values.files or not _has_headers(start, stop):
-            return rows
-        return self._resolved(rows)
+        return self._resolved(rows) if _has_headers(start, stop) else rows
 
     def _resolved(self, rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         with self.values.pinned():
@@ -157,10 +156,9 @@ class SplitTree(Tree):
         """Count what becomes dead when these rows are written; answers in which files."""
         files = self.values.files
         counted = set()
-        get = self._db.get
         for key, _ in rows:
             if key[0] == HEADER_TAG_BYTE:
-                old = get(key)
+                old = Tree.get(self, key)
                 if old is not None and old[:1] == POINTER_TAG:
                     pointer = _pointer(key, old)
                     file = files.get(pointer.file)
@@ -197,6 +195,11 @@ class SplitTree(Tree):
             raise
         return True
 
+    @property
+    def is_mostly_dead(self) -> bool:
+        """Whether value files hold more that is dead than what lives."""
+        return self.values.dead_bytes > max(self.values.size_bytes // 2, _SEALED_BYTES)
+
     def _worst(self, share: float) -> ValueFile | None:
         candidates = [
             file
@@ -210,10 +213,14 @@ class SplitTree(Tree):
     def _collect(self, file: ValueFile) -> Iterator[None]:
         """Move what lives in a file, then give it up."""
         self.values.seal(file)
+        end = len(MAGIC)
         try:
             for records in _records(file):
                 self._move(file, records)
+                end = sum(records[-1][1:])
                 yield
+            if end != file.size_bytes:
+                yield from self._look_for_pointers(file)
         except CorruptionError as exc:
             # It stays as it is, for whoever still can read some of it.
             self._stuck.add(file.number)
@@ -224,11 +231,23 @@ class SplitTree(Tree):
         self.sync()
         self.values.give_up(file)
 
+    def _look_for_pointers(self, file: ValueFile) -> Iterator[None]:
+        """Look for rows that refer to a file, which should have none any more. Raises CorruptionError.
+
+        A file may end within a record, after a crash. It also looks like that when the sizes in a record are damaged,
+        and then there may be whole ones behind it.
+        """
+        for at, (row, raw) in enumerate(Tree.scan(self, HEADER_TAG, _HEADERS_STOP)):
+            if raw[:1] == POINTER_TAG and _pointer(row, raw).file == file.number:
+                raise missing(file.number)
+            if at % _SLICE_ROWS == 0:
+                yield
+
     def _move(self, file: ValueFile, records: list[tuple[bytes, int, int]]) -> None:
         """Move those of some records, given as (row, offset, size), to which the tree refers."""
         living: list[tuple[bytes, bytes, bytes]] = []
         for row, offset, size in records:
-            raw = self._db.get(row)
+            raw = Tree.get(self, row)
             if raw is None or raw[:1] != POINTER_TAG:
                 continue
             pointer = _pointer(row, raw)

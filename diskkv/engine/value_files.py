@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diskkv.codec.value_record import MAGIC, Pointer, decode_record, encode_record
@@ -18,6 +18,10 @@ from diskkv.engine.checkpoint import VALUES_SUFFIX, sync_path, value_files
 from diskkv.errors import CorruptionError, StorageError
 
 FILE_BYTES = 64 << 20
+"""A new file begins when the last one is so large, or, as each takes a file descriptor, when it is larger the more
+there is: a 256th of all, up to a GiB."""
+_SHARE_SHIFT = 8
+_MOST_FILE_BYTES = 1 << 30
 
 
 class GoneError(Exception):
@@ -36,6 +40,7 @@ class ValueFile:
         self.unpinned_from = 0
         """Scans with at least this pin cannot refer to the file, once it is given up."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND if create else os.O_RDONLY
+        self.fd = -1
         try:
             self.fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
             if create:
@@ -43,6 +48,8 @@ class ValueFile:
                 sync_path(path.parent)
             self.size_bytes = os.fstat(self.fd).st_size
         except OSError as exc:
+            if self.fd >= 0:
+                os.close(self.fd)
             raise StorageError(f"{path}: {exc}") from exc
 
 
@@ -51,7 +58,8 @@ class ValueFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.files = {int(path.stem): ValueFile(path) for path in value_files(directory)}
+        self.files = _open_all(directory)
+        self._full_bytes = FILE_BYTES
         self.newest: ValueFile | None = None
         """The one that is appended to; the first append makes it."""
         self.descriptors = {number: file.fd for number, file in self.files.items()}
@@ -76,7 +84,9 @@ class ValueFiles:
 
     def read(self, row: bytes, pointer: Pointer) -> bytes:
         """The value of a row. Raises GoneError."""
-        file = self.files.get(pointer.file) or next((f for f in self._given_up if f.number == pointer.file), None)
+        file = self.files.get(pointer.file)
+        if file is None:
+            file = next((other for other in self._given_up.copy() if other.number == pointer.file), None)
         if file is None:
             raise GoneError(pointer.file)
         try:
@@ -111,8 +121,9 @@ class ValueFiles:
     def append(self, strings: list[tuple[bytes, bytes, bytes]]) -> list[Pointer]:
         """Append strings, given as (row, head, body). They are on stable storage after `sync`."""
         file = self.newest
-        if file is None or file.size_bytes >= FILE_BYTES:
+        if file is None or file.size_bytes >= self._full_bytes:
             self.sync()
+            self._full_bytes = max(FILE_BYTES, min(self.size_bytes >> _SHARE_SHIFT, _MOST_FILE_BYTES))
             file = self.newest = ValueFile(self._directory / f"{self._next:06d}{VALUES_SUFFIX}", create=True)
             self.files[self._next] = file
             self.descriptors = {**self.descriptors, self._next: file.fd}
@@ -129,9 +140,10 @@ class ValueFiles:
             while data:
                 data = data[os.write(file.fd, data) :]
         except OSError as exc:
-            # What was written of it stays as dead weight.
+            # A full disk needs the room. What cannot be taken back stays as dead weight.
             self.newest = None
-            file.size_bytes = os.fstat(file.fd).st_size
+            with suppress(OSError):
+                os.ftruncate(file.fd, file.size_bytes)
             raise StorageError(f"{file.path}: {exc}") from exc
         file.size_bytes = offset
         return pointers
@@ -182,6 +194,19 @@ class ValueFiles:
                 os.close(file.fd)
             self.files.clear()
             self._given_up.clear()
+
+
+def _open_all(directory: Path) -> dict[int, ValueFile]:
+    files: dict[int, ValueFile] = {}
+    try:
+        for path in value_files(directory):
+            file = ValueFile(path)
+            files[file.number] = file
+    except StorageError:
+        for file in files.values():
+            os.close(file.fd)
+        raise
+    return files
 
 
 def missing(file: int) -> CorruptionError:

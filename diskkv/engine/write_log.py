@@ -57,7 +57,8 @@ class LogFile:
         try:
             written = os.writev(self._fd, (head, body))
             if written < total:
-                _write_all(self._fd, (head + body)[written:])
+                _write_all(self._fd, head[written:])
+                _write_all(self._fd, memoryview(body)[max(written - len(head), 0) :])
             self.size_bytes += total
         except OSError as exc:
             self._withdraw(before, exc)
@@ -66,8 +67,6 @@ class LogFile:
             try:
                 self.sync()
             except StorageError as exc:
-                # What a failed sync leaves on the disk is not known: nothing may follow it.
-                self._failure = exc
                 self._withdraw(before, exc)
                 raise
 
@@ -90,7 +89,9 @@ class LogFile:
                     sync_path(self.path.parent)
                     self._is_named = True
             except OSError as exc:
-                raise _storage_error(self.path, exc) from exc
+                # What a failed sync leaves on the disk is not known: nothing may follow it.
+                self._failure = _storage_error(self.path, exc)
+                raise self._failure from exc
             self.synced_bytes = max(self.synced_bytes, size_bytes)
 
     def close(self) -> None:
@@ -133,7 +134,8 @@ def _whole_logs(paths: list[Path]) -> int:
         reader = log_reader(path)
         for _ in reader:
             pass
-        if not reader.left_bytes:
+        # After a power failure a file may be empty that had records.
+        if reader.is_log and not reader.left_bytes:
             continue
         end, left_bytes = reader.end, reader.left_bytes
         if max(map(_furthest_durable, paths[at:])) > (int(path.stem), end):
@@ -181,7 +183,7 @@ def _pieces(reader: LogReader) -> Iterator[dict[bytes, bytes | None]]:
     yield piece
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def _write_all(fd: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]

@@ -85,6 +85,8 @@ class WriteGate:
             return
         needed_bytes = 2 * self._config.leveldb_write_buffer_size + self._config.leveldb_max_file_size
         try:
+            # The logs are to be applied, perhaps once more.
+            needed_bytes += int(self._engine.store.property("memtables.bytes") or 0)
             free_bytes = self._free_bytes() if self._engine.store.persistent else needed_bytes
             if free_bytes < needed_bytes:
                 self.lacking = f"{free_bytes >> 20} MB are free on the disk, going on takes {needed_bytes >> 20} MB"

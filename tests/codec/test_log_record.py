@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diskkv.codec import log_record
 from diskkv.codec.log_record import FILE_HEADER_SIZE, LogReader, encode_record, file_header, mark_of
 
 Rows = dict[bytes, bytes | None]
@@ -59,3 +60,9 @@ def test_records_of_another_file_do_not_count(written: list[tuple[Rows, tuple[in
     other = encoded(1, written)
     assert list(LogReader(other, 2)) == []
     assert list(LogReader(file_header(2) + other[FILE_HEADER_SIZE:], 2)) == []
+
+
+def test_a_large_record_leaves_no_large_buffer_behind() -> None:
+    before = log_record._pack
+    encode_record({b"k": bytes(5 << 20)}, (0, 0), 1)
+    assert log_record._pack is not before

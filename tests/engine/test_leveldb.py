@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diskkv.codec.value_record import decode_pointer
+from diskkv.engine.applier import Applier
 from diskkv.engine.leveldb import LevelDBOptions, LevelDBStore
 from diskkv.engine.overlay import ABSENT, RowIndex
 from diskkv.engine.tree import Tree
 from diskkv.engine.value_files import ValueFile
+from diskkv.engine.write_log import LogFile
 from diskkv.errors import CorruptionError, StorageError
 
 OPTIONS = LevelDBOptions(write_buffer_size=64 << 10, mmap=True, large_string_size=16)
@@ -258,6 +260,8 @@ def test_logs_behind_one_without_its_end_are_put_aside(
     store.write(numbered(10, 20))
     store._begin_memtable()
     store.write(numbered(20, 30))
+    with pytest.raises(StorageError, match="disk full"):
+        store._applier.wait()
 
     def cut(path: Path) -> None:
         log = min(path.glob("*.wal"))
@@ -382,3 +386,102 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
         store.write({b"a": b"1"})
     with pytest.raises(StorageError):
         store.get(b"000001")
+
+
+def test_reads_fail_rather_than_answer_what_is_out_of_date(
+    store: LevelDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the logs cannot be applied, and is all the same what clients were told to be there."""
+    store.write({b"a": b"1"})
+    store.flush_log()
+    store.write({b"a": b"2"})
+
+    def broken(self: Tree, rows: object) -> None:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(Tree, "write", broken)
+    with pytest.raises(StorageError, match="disk full"):
+        store.reopen()
+    with pytest.raises(StorageError):
+        store.get(b"a")
+    with pytest.raises(StorageError):
+        list(store.scan(b"", b"\xff"))
+    monkeypatch.undo()
+    store.reopen()
+    assert store.get(b"a") == b"2"
+
+
+def test_a_log_that_cannot_be_begun_is_for_the_next_write_to_find_out(
+    store: LevelDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> LogFile:
+        raise StorageError("disk full")
+
+    store._memtable_bytes = 0
+    monkeypatch.setattr("diskkv.engine.leveldb.LogFile", broken)
+    store.write({b"a": b"1"})
+    with pytest.raises(StorageError, match="disk full"):
+        store.write({b"a": b"2"})
+    assert store.get(b"a") == b"1"
+    monkeypatch.undo()
+    store.write({b"a": b"3"})
+    # No number was left out, for which a checkpoint would wait.
+    assert store._newest.log.number == 3
+    assert store.get(b"a") == b"3"
+
+
+def unsynced_logs_are_empty(synced: set[str]) -> Callable[[Path], None]:
+    """What a power failure may leave."""
+    def change(path: Path) -> None:
+        for log in path.glob("*.wal"):
+            if log.name not in synced:
+                os.truncate(log, 0)
+
+    return change
+
+
+def test_a_synced_write_is_not_lost_with_an_older_log(
+    store: LevelDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    sync = LogFile.sync
+
+    def noting(self: LogFile) -> None:
+        sync(self)
+        synced.add(self.path.name)
+
+    monkeypatch.setattr(LogFile, "sync", noting)
+    monkeypatch.setattr(Applier, "_apply", lambda self, table: False)
+    store.write(numbered(0, 10))
+    store._begin_memtable()
+    store.write(numbered(10, 20), sync=True)
+    found = crashed(store, unsynced_logs_are_empty(synced))
+    monkeypatch.undo()
+    assert dict(found.scan(b"", b"\xff")) == numbered(0, 20)
+    found.close()
+    store.reopen()
+
+
+def test_nothing_is_applied_from_behind_a_log_that_is_empty(
+    store: LevelDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Applier, "_apply", lambda self, table: False)
+    store.write(numbered(0, 10))
+    store._begin_memtable()
+    store.write(numbered(10, 20))
+    found = crashed(store, unsynced_logs_are_empty({"000002.wal"}))
+    monkeypatch.undo()
+    assert dict(found.scan(b"", b"\xff")) == {}
+    assert [path.name for path in found.path.glob("*.lost")] == ["000002.wal.lost"]
+    found.close()
+    store.reopen()
+
+
+def test_verify_ends_the_thread_that_collects(store: LevelDBStore) -> None:
+    """It must not be in a database that is closed to be opened anew."""
+    store.write(numbered(0, 10))
+    store.flush_log()
+    before = store._applier
+    assert store.verify() == 10
+    assert before._is_ending
+    assert dict(store.scan(b"", b"\xff")) == numbered(0, 10)
