@@ -124,7 +124,7 @@ def replay(directory: Path, apply: Callable[[Changes], None], sync: Callable[[],
         sync()
         _unlink(path)
     for path in paths[whole:]:
-        path.rename(path.with_name(path.name + _LOST_SUFFIX))
+        _put_aside(path)
     return int(paths[-1].stem) + 1 if paths else 1
 
 
@@ -187,6 +187,19 @@ def _write_all(fd: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def _put_aside(path: Path) -> None:
+    kept = path.with_name(path.name + _LOST_SUFFIX)
+    copies = 1
+    # Numbers begin anew after a clean shutdown.
+    while kept.exists():
+        copies += 1
+        kept = path.with_name(f"{path.name}{_LOST_SUFFIX}{copies}")
+    try:
+        path.rename(kept)
+    except OSError as exc:
+        raise _storage_error(path, exc) from exc
 
 
 def _unlink(path: Path) -> None:
