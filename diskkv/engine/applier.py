@@ -23,9 +23,9 @@ _REFERENCES = 3
 """How many references to a memtable there are when nobody else has one: two functions' and the count's own."""
 _KEEPING_UP_STEPS = 32
 """After each memtable so much is collected at most while most of the value files is dead."""
-_SLICE_ROWS = 256
-_SLICE_BYTES = 256 << 10
-"""The interpreter is held while a batch of so many rows is put together: 50 us or so."""
+_SLICE_ROWS = 1024
+_SLICE_BYTES = 1 << 20
+"""The interpreter is held while a batch of so many rows is put together: 200 us or so."""
 
 
 class Applier:

@@ -4,8 +4,8 @@ What is written collects in memtables, which a thread moves into LevelDB (engine
 thread of its own; when that falls behind, it delays and then stops whoever writes to it, often for seconds. Then
 memtables pile up, and when there are too many the thread that serves all clients would have to wait, for reads too.
 
-So the store's pressure is watched, in steps from 0 to 12, and from step 6 on (half of the memtables that there may be
-wait) writes get a rate: what the store lately digested, more of it while the pressure is low and less while it is high.
+So the store's pressure is watched, in steps from 0 to 12, and from step 8 on (while one memtable is moved the next one
+became full) writes get a rate: what the store lately digested, more of it while the pressure is low and less while it is high.
 What a turn writes is a debt that is paid at this rate; until it is paid, requests that write wait (as with CLIENT
 PAUSE WRITE) and everything else is served. Those who wait go on in the order in which they came, so many at a time as
 fit in a slice, so that the delay is a small one for each instead of a long one for some. At step 12 nothing is written
@@ -24,10 +24,10 @@ from diskkv.errors import StorageError
 if TYPE_CHECKING:
     from diskkv.services.client import Client
 
-_START_STEP = 6
-_CALM_STEP = 4
+_START_STEP = 8
+_CALM_STEP = 6
 _STOP_STEP = 12
-_RATE_FACTORS = (2.0, 2.0, 2.0, 2.0, 2.0, 1.5, 1.2, 0.95, 0.75, 0.5, 0.3, 0.15)
+_RATE_FACTORS = (2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.5, 1.3, 1.1, 0.9, 0.6, 0.25)
 """By the step of the pressure: the part of the digested rate that writers get."""
 
 _DIGEST_S = 10.0
