@@ -6,10 +6,10 @@ memtables pile up, and when there are too many the thread that serves all client
 
 So the store's pressure is watched, in steps from 0 to 12, and from step 8 on (while one memtable is moved the next one
 became full) writes get a rate: what the store lately digested, more of it while the pressure is low and less while it
-is high. What a turn writes is a debt that is paid at this rate; until it is paid, requests that write wait (as with CLIENT
-PAUSE WRITE) and everything else is served. Those who wait go on in the order in which they came, so many at a time as
-fit in a slice, so that the delay is a small one for each instead of a long one for some. At step 12 nothing is written
-until the pressure is lower.
+is high. What a turn writes is a debt that is paid at this rate; until it is paid, requests that write wait (as with
+CLIENT PAUSE WRITE) and everything else is served. Those who wait go on in the order in which they came, so many at a
+time as fit in a slice, so that the delay is a small one for each instead of a long one for some. At step 12 nothing is
+written until the pressure is lower.
 """
 
 from __future__ import annotations
