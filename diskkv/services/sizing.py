@@ -40,6 +40,8 @@ _MOST_BLOCKS = (3, 10)
 _LEAST_BLOCKS = (1, 10)
 """What part of the room blocks of tables may take, and what part the cache leaves them without being asked."""
 _MEMTABLE_SHARE = 6
+_MOST_MEMTABLE_BYTES = 48 * MIB
+"""There may be three for a while, more than the budget has for them."""
 _TABLES = 2000
 """LevelDB looks at all tables now and then: with more than so many they get larger."""
 
@@ -84,7 +86,7 @@ def derive(budget: int, dataset_bytes: int) -> dict[str, int]:
     """The sizes for a budget, by configuration attribute."""
     room = room_bytes(budget)
     write_buffer = _power_of_two(min(max(room // 32, MIB // 2), 16 * MIB))
-    memtable = min(max(room // _MEMTABLE_SHARE, MIB), 128 * MIB)
+    memtable = min(max(room // _MEMTABLE_SHARE, MIB), _MOST_MEMTABLE_BYTES)
     block_cache = min(max(room * _MOST_BLOCKS[0] // _MOST_BLOCKS[1], 2 * MIB), 1024 * MIB)
     file_size = min(max(8 * MIB, 2 * _power_of_two(dataset_bytes // _TABLES)), 64 * MIB)
     block_bytes = room * _LEAST_BLOCKS[0] // _LEAST_BLOCKS[1]
