@@ -6,9 +6,9 @@ serves clients never waits for LevelDB, which stops writers when its compactions
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -19,8 +19,6 @@ from diskkv.errors import StorageError
 
 _WANTED_SHARE = 0.1
 """When collection is asked for, value files are given up from this share of dead strings on."""
-_REFERENCES = 3
-"""How many references to a memtable there are when nobody else has one: two functions' and the count's own."""
 _KEEPING_UP_STEPS = 32
 """After each memtable so much is collected at most while most of the value files is dead."""
 _SLICE_ROWS = 1024
@@ -118,8 +116,11 @@ class Applier:
             with self._changed:
                 self._waiting.popleft()
                 self._changed.notify_all()
-            _let_go(table)
+            rows, watched = table.rows, weakref.ref(table)
             del table
+            if watched() is None:
+                # No snapshot and no scan reads it.
+                _free(rows)
             self._has_dead = True
 
     def _has_work(self) -> bool:
@@ -150,12 +151,11 @@ class Applier:
         return True
 
 
-def _let_go(table: Memtable) -> None:
-    """Free the rows of a memtable bit by bit: all at once would hold the interpreter for many milliseconds."""
-    if sys.getrefcount(table) > _REFERENCES:
-        # A snapshot or a scan still reads it.
-        return
-    rows = table.rows
+def _free(rows: dict[bytes, bytes | None]) -> None:
+    """Free rows that are in the tree bit by bit: all at once would hold the interpreter for many milliseconds.
+
+    A lookup under way may still find some of them gone; it then goes on to the tree.
+    """
     while rows:
         for _ in range(min(_SLICE_ROWS, len(rows))):
             rows.popitem()

@@ -11,7 +11,6 @@ order that makes any interleaving with LevelDB's own thread harmless:
    skip these. Either way tables and logs together are the store after some write that was not before step 1.
 3. The live tables are linked. When one has gone, a compaction has replaced it meanwhile, and the manifest has the edit:
    it is all done once more, which links only the tables that are new.
-
 4. The logs in front of LevelDB (write_log.py) were opened before all that, and what has come since is opened now.
    They are applied on top, so none may be missing whose rows are in LevelDB in part: when their numbers have a gap, one
    came and went meanwhile, and it is all done once more. They are copied as they are at the end: only whole ones had

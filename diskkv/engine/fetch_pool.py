@@ -16,13 +16,13 @@ from __future__ import annotations
 import os
 import resource
 import threading
-import warnings
 from _thread import LockType, allocate_lock
 from collections import deque
 from typing import Any
 
 import plyvel
 
+from diskkv.engine.compiled import usable
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.engine.overlay import ABSENT
 from diskkv.engine.store import Store
@@ -36,10 +36,7 @@ try:
 except ImportError:
     native = None
 else:
-    native = None if os.environ.get("DISKKV_PURE_PYTHON") == "1" else _reads
-    if native is not None and getattr(native, "REVISION", 0) != _REVISION:
-        warnings.warn(f"{native.__file__} is out of date and not used: pip install -e .", RuntimeWarning, stacklevel=1)
-        native = None
+    native = _reads if usable(_reads, _REVISION) else None
 
 _ANNOUNCED = 4
 """While more is to be read the loop is told of so many rows together."""

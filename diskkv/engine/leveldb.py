@@ -6,8 +6,9 @@ the memtables, newest first, then into LevelDB; scans merge them.
 
 LevelDB has a log and a memtable of its own. These in front of it pay three times over. A row that is written often
 reaches LevelDB once per memtable, which saves its compactions most of their work. The thread that serves clients only
-encodes a record and updates a dictionary, both in C: half of what a batch for LevelDB takes. And it is never stopped
-by LevelDB's compactions, only by memtables that pile up, which the pacing of writes prevents.
+encodes a record and updates a dictionary, both in C: in turns of fifty writes 1.2 us for each, 1.6 with a batch for
+LevelDB. And it is never stopped by LevelDB's compactions, only by memtables that pile up, which the pacing of writes
+prevents.
 
 After a crash the logs are applied once more from their beginning: rows are absolute, so that it does not matter how
 much of a log had reached LevelDB. Nothing reaches LevelDB before its log is on stable storage: after a power failure

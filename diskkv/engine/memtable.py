@@ -21,7 +21,7 @@ class Memtable:
     Only the newest one changes. All others may be read by any thread.
     """
 
-    __slots__ = ("_index", "added", "closed", "log", "rows")
+    __slots__ = ("__weakref__", "_index", "added", "closed", "log", "rows")
 
     def __init__(self, log: LogFile, closed: threading.Event) -> None:
         self.log = log

@@ -44,14 +44,7 @@ def repair_store(store: Path, options: LevelDBOptions | None = None) -> None:
     options = options or LevelDBOptions()
     with _unused(store):
         try:
-            plyvel.repair_db(
-                str(store),
-                write_buffer_size=options.write_buffer_size,
-                block_size=options.block_size,
-                max_file_size=options.max_file_size,
-                bloom_filter_bits=options.bloom_bits,
-                compression="snappy" if options.compression else None,
-            )
+            plyvel.repair_db(str(store), **options.for_tables)
         except plyvel.Error as exc:
             message = f"LevelDB cannot repair {store}: {exc}"
             raise StorageError(message) from exc

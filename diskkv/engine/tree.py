@@ -43,6 +43,17 @@ class LevelDBOptions:
     large_string_size: int = 512
     memtable_size: int = 0
 
+    @property
+    def for_tables(self) -> dict[str, Any]:
+        """Those that tell what tables look like, as plyvel has them."""
+        return {
+            "write_buffer_size": self.write_buffer_size,
+            "block_size": self.block_size,
+            "max_file_size": self.max_file_size,
+            "bloom_filter_bits": self.bloom_bits,
+            "compression": "snappy" if self.compression else None,
+        }
+
 
 class Tree:
     """One LevelDB directory. Only one process can have it open. The methods are those of Store, see there."""
@@ -68,13 +79,9 @@ class Tree:
             self._db = plyvel.DB(
                 str(self.path),
                 create_if_missing=self._create,
-                write_buffer_size=options.write_buffer_size,
                 lru_cache_size=options.block_cache_size,
-                block_size=options.block_size,
-                max_file_size=options.max_file_size,
                 max_open_files=options.max_open_files,
-                bloom_filter_bits=options.bloom_bits,
-                compression="snappy" if options.compression else None,
+                **options.for_tables,
             )
         except plyvel.CorruptionError as exc:
             message = f"the data in {self.path} is corrupt ({_text(exc)}); see `diskkvctl repair`"

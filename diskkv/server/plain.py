@@ -8,13 +8,12 @@ DISKKV_PURE_PYTHON=1 turns it off.
 
 from __future__ import annotations
 
-import os
 import socket
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from diskkv.engine.compiled import usable
 from diskkv.resp.parser import split_columns, take_requests
 
 _REVISION = 3
@@ -25,10 +24,7 @@ try:
 except ImportError:
     native = None
 else:
-    native = None if os.environ.get("DISKKV_PURE_PYTHON") == "1" else _native
-    if native is not None and getattr(native, "REVISION", 0) != _REVISION:
-        warnings.warn(f"{native.__file__} is out of date and not used: pip install -e .", RuntimeWarning, stacklevel=1)
-        native = None
+    native = _native if usable(_native, _REVISION) else None
 
 Received = tuple[int, list[list[bytes]] | None, list[list[bytes]] | None]
 """(size in bytes, requests, None), or (size, None, columns) when all requests have the same name and argument count."""

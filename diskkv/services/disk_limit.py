@@ -44,6 +44,8 @@ up."""
 _PLACES_S = 5.0
 _URGENT_DEAD_SHARE = 0.05
 _FAILED_DRAWS = 8
+_SPARING_DRAWS = 4
+"""A place where all keys were read lately is passed over for so many others."""
 
 
 class DiskLimit:
@@ -126,7 +128,7 @@ class DiskLimit:
         until_s = self.clock() + _SLICE_S
         failed = 0
         while self.wanted_bytes > 0 and self.clock() < until_s:
-            candidates = self._candidates()
+            candidates = self._candidates(failed < _SPARING_DRAWS)
             for candidate in candidates:
                 self._evict(candidate)
             failed = 0 if candidates else failed + 1
@@ -138,7 +140,7 @@ class DiskLimit:
                 return
         self._instance.writes.set_full(None)
 
-    def _candidates(self) -> list[Candidate]:
+    def _candidates(self, spare_read: bool) -> list[Candidate]:
         engine = self._instance.engine
         policy = self._config.maxdisk_policy
         if policy == "volatile-ttl":
@@ -152,7 +154,7 @@ class DiskLimit:
             weights = [database.keys for database in databases]
             database = self._random.choices(databases, weights)[0]
             found = keys_from_random_place(engine, database, self._known_places(), _LOOKED_AT, self._random)
-        return least_recent(found)[:_NEIGHBOURS] if policy.endswith("lru") else found[:_NEIGHBOURS]
+        return least_recent(found, spare_read)[:_NEIGHBOURS] if policy.endswith("lru") else found[:_NEIGHBOURS]
 
     def _known_places(self) -> list[bytes]:
         if self.clock() >= self._places_until_s:
@@ -176,10 +178,13 @@ class DiskLimit:
             events.event(notifications.EVICTED, b"evicted", key, database)
 
 
-def least_recent(found: list[Candidate]) -> list[Candidate]:
-    """Those that are not cached, else those that were not read again since they came into the cache, else the first."""
+def least_recent(found: list[Candidate], spare_read: bool) -> list[Candidate]:
+    """Those that are not cached, else those that were not read again since they came into the cache.
+
+    If there are none of these either, the first, or (`spare_read`) nothing.
+    """
     cold = [candidate for candidate in found if candidate[1] not in candidate[0].cached]
     if cold:
         return cold
     unread = [candidate for candidate in found if candidate[1] not in candidate[0].segment.hits]
-    return unread or found[:1]
+    return unread or ([] if spare_read else found[:1])

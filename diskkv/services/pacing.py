@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _START_STEP = 8
 _CALM_STEP = 6
 _STOP_STEP = 12
-_RATE_FACTORS = (2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.5, 1.3, 1.1, 0.9, 0.6, 0.25)
+_RATE_FACTORS = (2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.5, 1.2, 1.0, 0.8, 0.6, 0.4)
 """By the step of the pressure: the part of the digested rate that writers get."""
 
 _DIGEST_S = 10.0

@@ -63,7 +63,7 @@ def apply(config: Config, dataset_bytes: int) -> None:
         cache_bytes = sizes["cache_size"]
         tables_bytes = sizes["leveldb_max_open_files"] * sizes["leveldb_max_file_size"]
         open_bytes = min(tables_bytes, dataset_bytes) // _TABLE_SHARE
-        sizes["cache_size"] = max(min(cache_bytes * 2 // 3, cache_bytes - open_bytes), cache_bytes // 3)
+        sizes["cache_size"] = max(min(cache_bytes * 2 // 3, cache_bytes - open_bytes), cache_bytes * 5 // 12)
     for attribute in _DERIVED:
         if attribute not in config.given:
             setattr(config, attribute, sizes[attribute])

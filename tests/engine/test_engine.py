@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from diskkv.codec.header import SET, STRING, Header, Value, with_expiry
 from diskkv.codec.keys import KIND_SET_MEMBER, element_prefix
-from diskkv.config import Config
 from diskkv.engine.database import Database
 from diskkv.engine.engine import Engine
 from diskkv.engine.expiry import sweep
@@ -19,6 +18,7 @@ from diskkv.engine.memory import MemoryStore
 from diskkv.engine.reclaim import Reclaimer
 from diskkv.engine.store import Store
 from diskkv.errors import ConfigError, StorageError
+from tests.engine.making import make_engine
 
 KEYS = st.sampled_from([b"", b"a", b"b", b"\x00", b"\xff\xff", b"ab", b"a\x00"])
 STEPS = st.lists(
@@ -36,14 +36,6 @@ STEPS = st.lists(
     ),
     max_size=60,
 )
-
-
-def make_engine(store: Store, cache_bytes: int = 1 << 20) -> Engine:
-    config = Config()
-    config.cache_size = cache_bytes
-    engine = Engine(store, config)
-    engine.begin(1000)
-    return engine
 
 
 class Model:

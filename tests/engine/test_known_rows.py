@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from diskkv.codec.header import HASH, Header
 from diskkv.codec.keys import KIND_HASH_FIELD, KIND_ZSET_SCORE, element_prefix
-from diskkv.config import Config
 from diskkv.engine.bulk import Bulk
 from diskkv.engine.engine import Engine
 from diskkv.engine.leveldb import LevelDBStore
 from diskkv.engine.memory import MemoryStore
 from diskkv.engine.store import Store
 from diskkv.errors import StorageError
+from tests.engine.making import make_engine
 
 KINDS = (KIND_HASH_FIELD, KIND_ZSET_SCORE)
 SUBS = [b"a", b"b", b"c"]
@@ -47,14 +47,6 @@ class Reads:
             return read(row)
 
         monkeypatch.setattr(store, "get", get)
-
-
-def make_engine(store: Store, cache_bytes: int = 1 << 20) -> Engine:
-    config = Config()
-    config.cache_size = cache_bytes
-    engine = Engine(store, config)
-    engine.begin(1000)
-    return engine
 
 
 class Model:

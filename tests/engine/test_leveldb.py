@@ -225,6 +225,23 @@ def test_memtables_move_into_leveldb_by_themselves(store: LevelDBStore) -> None:
     assert len(list(store.scan(b"", b"\xff"))) == 20_000
 
 
+def test_rows_of_a_memtable_are_freed_unless_somebody_reads_them(store: LevelDBStore) -> None:
+    store.write(numbered(0, 3000))
+    free, begun = store._newest.rows, store._newest.log.path
+    store.flush_log()
+    store.close()
+    assert not free and not begun.exists()
+    store.reopen()
+    store.write(dict.fromkeys(numbered(0, 3000)))
+    snapshot = store.snapshot()
+    kept = store._tables[-1].rows
+    store.flush_log()
+    store.write({b"later": b"row"})
+    assert list(snapshot.scan(b"", b"\xff")) == []
+    assert len(kept) == 3000
+    snapshot.close()
+
+
 def test_recent_rows_are_told_without_the_disk(store: LevelDBStore) -> None:
     store.write({b"a": b"1", b"b": None})
     assert (store.recent(b"a"), store.recent(b"b"), store.recent(b"c")) == (b"1", None, ABSENT)

@@ -53,7 +53,7 @@ def test_without_maxmemory_the_cache_leaves_room_for_the_tables(monkeypatch: pyt
         sizing.apply(config, dataset_mib * MIB)
         caches.append(config.cache_size // MIB)
     assert caches == sorted(caches, reverse=True)
-    assert caches[0] > caches[2] >= caches[3] >= 48
+    assert caches[0] > caches[2] >= caches[3] >= 64
 
 
 def test_what_is_given_stays(monkeypatch: pytest.MonkeyPatch) -> None:
